@@ -1,0 +1,88 @@
+"""smolagents-hardened: CodeAgent's code in a seccomp-limited container, its tools governed on the host.
+
+The public names are resolved on first use (PEP 562), so that importing the package costs nothing and the
+guest, which shares it inside the box, never loads a room of the host.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from smolagents_hardened.errors import (
+        AuditError,
+        BackendError,
+        BackendUnavailable,
+        BoxDied,
+        BoxError,
+        ConfigError,
+        HardenedError,
+        NotEnforced,
+        RunStopped,
+        WireViolation,
+    )
+    from smolagents_hardened.executor import HardenedExecutor
+    from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
+    from smolagents_hardened.governance.hooks import Decision, Hook
+    from smolagents_hardened.limits import Limits
+    from smolagents_hardened.register import attach, hardened_agent, register
+
+_HOME = {
+    "HardenedExecutor": "executor",
+    "register": "register",
+    "attach": "register",
+    "hardened_agent": "register",
+    "Limits": "limits",
+    "ToolCall": "governance.call",
+    "CodeCall": "governance.call",
+    "ToolOutcome": "governance.call",
+    "Decision": "governance.hooks",
+    "Hook": "governance.hooks",
+    "HardenedError": "errors",
+    "ConfigError": "errors",
+    "BackendError": "errors",
+    "BackendUnavailable": "errors",
+    "NotEnforced": "errors",
+    "BoxError": "errors",
+    "WireViolation": "errors",
+    "BoxDied": "errors",
+    "AuditError": "errors",
+    "RunStopped": "errors",
+}
+
+__all__ = [  # noqa: RUF022 - the order of _HOME: what a user meets first stands first
+    "HardenedExecutor",
+    "register",
+    "attach",
+    "hardened_agent",
+    "Limits",
+    "ToolCall",
+    "CodeCall",
+    "ToolOutcome",
+    "Decision",
+    "Hook",
+    "HardenedError",
+    "ConfigError",
+    "BackendError",
+    "BackendUnavailable",
+    "NotEnforced",
+    "BoxError",
+    "WireViolation",
+    "BoxDied",
+    "AuditError",
+    "RunStopped",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOME, "__version__"])

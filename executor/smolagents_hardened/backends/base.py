@@ -1,0 +1,109 @@
+"""What a backend is: something that starts a confined box and can end it. Every backend passes one conformance suite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from smolagents_hardened.backends.enforcement import Enforcement
+from smolagents_hardened.limits import Limits
+
+
+class Stream(StrEnum):
+    """Where bytes from a box come from."""
+
+    WIRE = "wire"
+    STDERR = "stderr"  # what C code wrote to descriptors 1 and 2
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Raw bytes from the box; empty `raw_data` on WIRE means that the box closed the wire."""
+
+    stream: Stream
+    raw_data: bytes
+
+
+class Channel(Protocol):
+    """The bytes to and from one box. Used by one thread, except `wake`, which any thread may call."""
+
+    def send(self, data: bytes, timeout_s: float) -> None:
+        """Write all of it. Raises BoxDied when the box is gone and TimeoutError when it does not read."""
+
+    def receive(self, timeout_s: float) -> Received | None:
+        """Wait for bytes; None after `timeout_s` or a `wake`."""
+
+    def wake(self) -> None:
+        """Make a `receive` that waits, or the next one, return None at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a box ended: `cause` is 'exit', 'signal', 'oom', 'killed' (by us) or 'unknown'."""
+
+    cause: str
+    status: int | None
+    detail: str
+
+
+class Box(Protocol):
+    """One running container: one session, never reused."""
+
+    id: str
+    channel: Channel
+    enforcement: Enforcement  # as the engine and the kernel tell it; the session adds what HELLO claims
+    manifest: Manifest
+
+    def verify(self, raw_report: dict[str, object]) -> Enforcement:
+        """Join the witnesses: engine, kernel and the box's own HELLO. Raises NotEnforced for a required layer."""
+
+    def interrupt(self) -> None:
+        """Send the polite signal (SIGINT). Any thread may call it."""
+
+    def kill(self) -> None:
+        """End everything in the box, now. Idempotent; any thread may call it."""
+
+    def cpu_s(self) -> float | None:
+        """CPU seconds used so far, None where it cannot be read cheaply."""
+
+    def exit(self) -> Exit:
+        """How it ended; asked once the wire is closed or after `kill`."""
+
+    def close(self) -> None:
+        """Kill and remove every trace of the box. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an image holds, read without starting a box."""
+
+    image: str  # content-addressed name, goes into the audit trail
+    python: str
+    modules: frozenset[str]  # top-level names that can be imported in the box
+    packages: dict[str, str]  # distribution name -> version
+
+
+@dataclass(frozen=True, slots=True)
+class BoxRequest:
+    """What a box is asked to be: limits, the profile of filter 2, and the layers that must be in force."""
+
+    limits: Limits
+    profile: str = "default"
+    required: frozenset[str] = frozenset()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+class Backend(Protocol):
+    """A way to make boxes."""
+
+    name: str
+
+    def manifest(self) -> Manifest:
+        """Read (or build, with a progress line) the image. Raises BackendUnavailable."""
+
+    def start(self, request: BoxRequest) -> Box:
+        """Start a box. Raises BackendUnavailable or NotEnforced; never leaves half a box behind."""
+
+    def close(self) -> None:
+        """Release what the backend itself holds. Boxes are closed by their sessions."""

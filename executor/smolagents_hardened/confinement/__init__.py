@@ -1,0 +1,1 @@
+"""What the box may do, as data and pure functions."""

@@ -1,0 +1,1 @@
+"""What runs inside the box; hostile from the first user byte on."""
