@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# The ways a call can end. 'unknown': its time was over, it may still run.
+STATUSES = frozenset({"ok", "error", "responded", "unknown"})
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:

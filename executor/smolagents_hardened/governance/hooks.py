@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from smolagents_hardened.governance.call import ToolCall, ToolOutcome
+from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
 
 
 class Verdict(StrEnum):
@@ -83,3 +84,48 @@ class AfterHook(Protocol):
 
     def after_tool_call(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome | None:
         """Look at, or replace, what a tool gave before the snippet sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedHook:
+    """A hook as the governor holds it: its name for the trail, and its two optional halves where it has them."""
+
+    name: str
+    before: Callable[[ToolCall], object]
+    after: Callable[[ToolCall, ToolOutcome], object] | None = None
+    code: Callable[[CodeCall], object] | None = None
+
+    def before_tool_call(self, call: ToolCall) -> Decision:
+        """Ask the hook as it is; what it returns is checked by whoever asks."""
+        return self.before(call)  # type: ignore[return-value]
+
+
+def as_hook(hook: object) -> NamedHook:
+    """Accept a Hook object or a callable `ToolCall -> Decision`, sync or async.
+
+    Raises ConfigError for anything else, a hook's class among them.
+    """
+    if isinstance(hook, NamedHook):
+        return hook
+    if isinstance(hook, type):
+        raise ConfigError(f"{hook.__qualname__} is a class: give an instance of it, {hook.__qualname__}(...)")
+    before = getattr(hook, "before_tool_call", None)
+    if before is None and callable(hook):
+        return NamedHook(_name(hook), hook)
+    if not callable(before):
+        raise ConfigError(
+            f"a hook is a callable ToolCall -> Decision or has a method before_tool_call(call); {type(hook).__qualname__} is neither"
+        )
+    return NamedHook(_name(hook), before, _method(hook, "after_tool_call"), _method(hook, "before_code"))
+
+
+def _name(hook: object) -> str:
+    name = getattr(hook, "name", None) or getattr(hook, "__qualname__", None)
+    return name if isinstance(name, str) else type(hook).__qualname__
+
+
+def _method(hook: object, name: str) -> Callable[..., object] | None:
+    method = getattr(hook, name, None)
+    if method is not None and not callable(method):
+        raise ConfigError(f"{name} of hook {_name(hook)} is no method")
+    return method

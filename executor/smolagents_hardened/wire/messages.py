@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-PROTOCOL_VERSION = 1
+from smolagents_hardened.wire.json_text import Tree
 
-# JSON as the strict scanner gives it: no NaN, no Infinity, no duplicate key, no lone surrogate.
-Tree = object
+PROTOCOL_VERSION = 1
+Side = Literal["host", "box"]
 
 
 # ---- host to box ---------------------------------------------------------------------------------------------

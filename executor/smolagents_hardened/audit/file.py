@@ -1,0 +1,101 @@
+"""An append-only file that several threads and processes share: the bytes below a trail, under one lock.
+
+Every method raises OSError as the system gives it; `trail.py` says what that means.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_BLOCK_BYTES = 2**20
+
+
+class AppendFile:
+    """One open file. `locked()` keeps other processes out; threads of this one are the caller's matter."""
+
+    def __init__(self, path: Path, *, is_synced: bool) -> None:
+        # O_NONBLOCK: opening a FIFO must not wait for its other end; for regular files it means nothing.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._path = path
+        self._is_synced = is_synced
+        self._fd = os.open(path, flags, 0o600)
+        self._pid = os.getpid()
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+    def after_fork(self) -> bool:
+        """Take a descriptor of its own in a forked child; True where that was due.
+
+        flock belongs to the open file description, which a fork shares: parent and child would not keep each other out.
+        """
+        if self._pid == os.getpid():
+            return False
+        # The kernel's own link to this very file, whatever its path is by now.
+        fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        os.close(self._fd)
+        self._fd, self._pid = fd, os.getpid()
+        return True
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """Hold the lock; yields the size in bytes. Raises OSError when the file has been removed meanwhile."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            facts = os.fstat(self._fd)
+            if facts.st_nlink == 0:
+                raise OSError(errno.ESTALE, "the file was deleted while in use", str(self._path))
+            yield facts.st_size
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def lines(self, start: int, end: int) -> Iterator[bytes]:
+        """The lines between two offsets, each with its newline but for a torn last one."""
+        rest = b""
+        while start < end:
+            block = os.pread(self._fd, min(_BLOCK_BYTES, end - start), start)
+            if not block:
+                break
+            start += len(block)
+            *whole, rest = (rest + block).split(b"\n")
+            for line in whole:
+                yield line + b"\n"
+        if rest:
+            yield rest
+
+    def append(self, line: bytes, size: int) -> None:
+        """Write at the end, wholly or not at all; `size` is where the end is (the lock is held)."""
+        try:
+            written = os.write(self._fd, line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path))
+            if self._is_synced:
+                os.fdatasync(self._fd)
+        except BaseException:
+            os.ftruncate(self._fd, size)  # an interrupted or short write leaves no torn line behind
+            raise
+
+    def overwrite(self, line: bytes, start: int) -> None:
+        """Replace everything from `start` on, in one write: a crash within leaves a torn line again, never nothing."""
+        flags = fcntl.fcntl(self._fd, fcntl.F_GETFL)
+        fcntl.fcntl(self._fd, fcntl.F_SETFL, flags & ~os.O_APPEND)  # Linux's pwrite appends while it is set
+        try:
+            written = os.pwrite(self._fd, line, start)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path))
+        finally:
+            fcntl.fcntl(self._fd, fcntl.F_SETFL, flags)
+        os.ftruncate(self._fd, start + len(line))
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close the descriptor. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

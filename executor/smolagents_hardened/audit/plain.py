@@ -1,0 +1,175 @@
+"""Any value as a small JSON tree that canonical JSON accepts: what a reader of the trail gets to see of it.
+
+This is for reading and bounded in every direction; what counts as *the same* value is `digest`'s matter. What JSON cannot
+say becomes an object with the reserved key `$type`; a dict that itself has such a key is written as a list of pairs, so
+nobody can forge one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+
+from smolagents_hardened.audit.arrays import Shaped, shaped
+from smolagents_hardened.audit.digest import digest_text, digest_value, type_name
+from smolagents_hardened.audit.redact import Redactor
+
+TAG = "$type"
+MAX_INT = 2**53 - 1  # the largest integer of RFC 8785 (I-JSON)
+
+
+@dataclasses.dataclass(slots=True)
+class Budget:
+    """How much of a value is written: with the defaults a record stays below about 200 KiB.
+
+    `redacted` counts the secrets that were replaced on the way.
+    """
+
+    nodes: int = 2_000
+    chars: int = 64 * 1024  # of all texts together
+    text: int = 8 * 1024  # of one text
+    depth: int = 24
+    redacted: int = 0
+
+
+def plain(value: object, budget: Budget | None = None, redactor: Redactor | None = None) -> object:
+    """Turn any value into JSON that RFC 8785 accepts; never raises for data, whatever its depth, size or cycles."""
+    return _Plainer(budget or Budget(), redactor).convert(value, 0)
+
+
+class _Plainer:
+    def __init__(self, budget: Budget, redactor: Redactor | None) -> None:
+        self._budget = budget
+        self._redactor = redactor
+
+    def convert(self, value: object, depth: int) -> object:
+        budget = self._budget
+        budget.nodes -= 1
+        if budget.nodes < 0 or depth > budget.depth:
+            return {TAG: "omitted", "of": type_name(value)[:200]}
+        kind = type(value)
+        if kind is str:
+            return self._text(value)  # type: ignore[arg-type]
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return _integer(value)  # type: ignore[arg-type]
+        if kind is float:
+            return _number(value)  # type: ignore[arg-type]
+        if kind is list:
+            return self._items(value, depth)  # type: ignore[arg-type]
+        if kind is dict:
+            return self._mapping(value, depth)  # type: ignore[arg-type]
+        return self._tagged(value, depth)
+
+    def _text(self, text: str) -> object:
+        budget = self._budget
+        if len(text) <= min(budget.text, budget.chars):
+            budget.chars -= len(text)
+            return text if _is_unicode(text) else {TAG: "str", "escaped": _escape(text)}
+        head = _escape(text[: min(1024, max(budget.chars, 0))])
+        budget.chars -= len(head)
+        return {TAG: "str", "chars": len(text), "sha256": digest_text(text), "head": head}
+
+    def _items(self, values: Iterable[object], depth: int) -> list[object]:
+        made: list[object] = []
+        total = len(values) if hasattr(values, "__len__") else -1
+        for value in values:
+            if self._budget.nodes <= 0:
+                made.append({TAG: "omitted", "of": f"{total - len(made)} more items"})
+                break
+            made.append(self.convert(value, depth + 1))
+        return made
+
+    def _mapping(self, mapping: Mapping[object, object], depth: int) -> object:
+        is_plain = all(type(key) is str and len(key) <= 256 and key.isprintable() for key in mapping)
+        if not is_plain or TAG in mapping or len(mapping) > self._budget.nodes:
+            return {TAG: "dict", "items": self._pairs(mapping, depth)}
+        return {key: self._member(key, value, depth) for key, value in mapping.items()}  # type: ignore[misc]
+
+    def _pairs(self, mapping: Mapping[object, object], depth: int) -> list[object]:
+        pairs: list[object] = []
+        for key, value in mapping.items():
+            if self._budget.nodes <= 0:
+                pairs.append({TAG: "omitted", "of": f"{len(mapping) - len(pairs)} more pairs"})
+                break
+            pairs.append([self.convert(key, depth + 1), self._member(key, value, depth)])
+        return pairs
+
+    def _member(self, key: object, value: object, depth: int) -> object:
+        if self._redactor is not None and isinstance(key, str) and self._redactor.is_secret(key, value):
+            self._budget.redacted += 1
+            return self._redactor.mask(value)
+        return self.convert(value, depth + 1)
+
+    def _tagged(self, value: object, depth: int) -> object:
+        """Everything that has no JSON of its own."""
+        name = type_name(value)[:200]
+        if isinstance(value, bytes | bytearray):
+            return {TAG: name, "size": len(value), "sha256": _sha256(value), "head": bytes(value[:32]).hex()}
+        found = shaped(value)
+        if found is not None:
+            return _summary(found)
+        if isinstance(value, Mapping):
+            return {TAG: name, "items": self._pairs(value, depth)}
+        if isinstance(value, list | tuple):
+            return {TAG: name, "items": self._items(value, depth)}
+        if isinstance(value, set | frozenset):
+            return {TAG: name, "items": self._items(_ordered(value), depth)}
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+            return {TAG: name, "fields": self._mapping(fields, depth)}
+        return {TAG: name, "text": self._text(_described(value))}
+
+
+def _integer(value: int) -> object:
+    if -MAX_INT <= value <= MAX_INT:
+        return value
+    text = hex(value)  # decimal text is limited to 4300 digits
+    return {TAG: "int", "hex": text} if len(text) <= 256 else {TAG: "int", "bits": value.bit_length(), "head": text[:64]}
+
+
+def _number(value: float) -> object:
+    # RFC 8785 writes 1e16 as an integer beyond 2**53, which no strict reader takes back; -0.0 it writes as 0.
+    is_written = math.isfinite(value) and (not value.is_integer() or 0 < abs(value) <= MAX_INT or repr(value) == "0.0")
+    return value if is_written else {TAG: "float", "text": repr(value)}
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _escape(text: str) -> str:
+    return text if _is_unicode(text) else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _sha256(data: bytes | bytearray) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _ordered(values: Iterable[object]) -> list[object]:
+    try:
+        return sorted(values, key=digest_value)
+    except ValueError:  # nested too deep for a digest: an order is all that is lost
+        return list(values)
+
+
+def _summary(found: Shaped) -> dict[str, object]:
+    made: dict[str, object] = {TAG: found.type_name, "shape": list(found.shape), "sha256": digest_value(found.value)}
+    if found.detail:
+        made["detail"] = found.detail[:200]
+    if not found.shape:
+        made["text"] = repr(found.value)[:200]
+    if found.type_name == "DataFrame":
+        made["columns"] = [_escape(str(name)[:64]) for name in found.value.columns[:32]]
+    return made
+
+
+def _described(value: object) -> str:
+    """A short text of a host object; its `repr` is foreign code that may fail."""
+    try:
+        return repr(value)[:200]
+    except Exception as error:  # noqa: BLE001  an object that cannot describe itself must not stop the record
+        return f"<repr failed: {type(error).__name__}>"

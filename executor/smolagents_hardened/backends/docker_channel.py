@@ -1,0 +1,184 @@
+"""The bytes to and from one container: the engine's attach stream, split into the wire and everything else.
+
+The engine carries the box's stdout and stderr in one stream of frames: one byte for the stream, three zero bytes, a
+4-byte length, the data. Data is handed on as it comes, whatever length a frame announces, so nothing is collected here.
+
+`send` does not read meanwhile. That cannot deadlock with an honest box: its runner takes messages off the wire whether
+or not its own output is stuck. A box that does not read costs the sender its time limit and nothing else.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import threading
+import time
+from typing import Protocol
+
+import docker
+from docker.errors import APIError
+
+from smolagents_hardened.backends.base import Received, Stream
+from smolagents_hardened.errors import BackendError, BoxDied
+
+READ_BYTES = 64 * 1024
+STREAMS = {1: Stream.WIRE, 2: Stream.STDERR}  # the engine's numbers for stdout and stderr
+HEADER_BYTES = 8
+CLOSED = Received(Stream.WIRE, b"")
+
+WantsMore = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Transport(Protocol):
+    """What is used of a socket; TLS sockets and SSH channels have it too."""
+
+    def fileno(self) -> int: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def send(self, data: memoryview, /) -> int: ...
+    def setblocking(self, flag: bool, /) -> None: ...
+    def shutdown(self, how: int, /) -> None: ...
+    def close(self) -> None: ...
+
+
+class Demultiplexer:
+    """Splits the attach stream; holds at most one header."""
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._stream = Stream.WIRE
+        self._left = 0  # data bytes of the current frame that are still to come
+
+    def feed(self, data: bytes) -> list[Received]:
+        """The pieces in `data`, in order. Raises BackendError for bytes that no engine sends."""
+        pieces = []
+        view = memoryview(data)
+        while view:
+            if self._left:
+                piece, view = view[: self._left], view[self._left :]
+                self._left -= len(piece)
+                pieces.append(Received(self._stream, bytes(piece)))
+                continue
+            missing = HEADER_BYTES - len(self._header)
+            self._header += bytes(view[:missing])
+            view = view[missing:]
+            if len(self._header) == HEADER_BYTES:
+                self._open(self._header)
+                self._header = b""
+        return pieces
+
+    def _open(self, header: bytes) -> None:
+        if header[0] not in STREAMS or header[1:4] != b"\0\0\0":
+            raise BackendError(f"the engine's attach stream is malformed: a frame begins with {header.hex()}")
+        self._stream = STREAMS[header[0]]
+        self._left = int.from_bytes(header[4:], "big")
+
+
+class AttachChannel:
+    """The channel of one container. Made before the container starts: the SDK loses what comes with the reply itself."""
+
+    def __init__(self, client: docker.DockerClient, container: str) -> None:
+        parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        self._outer = client.api.attach_socket(container, params=parameters)
+        self._transport: Transport = getattr(self._outer, "_sock", self._outer)
+        self._transport.setblocking(False)
+        self._demultiplexer = Demultiplexer()
+        self._ready: list[Received] = []  # split off, not yet asked for; last one first
+        self._is_closed_by_box = False
+        self._lock = threading.Lock()  # guards `_waker` between `wake` and `close`
+        self._waker: socket.socket | None
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+
+    def send(self, data: bytes, timeout_s: float) -> None:
+        """Write all of it. Raises BoxDied when the box is gone and TimeoutError when it does not read."""
+        deadline = time.monotonic() + timeout_s
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._transport.send(view) :]
+                continue
+            except WantsMore:
+                pass
+            except OSError as error:
+                raise BoxDied(f"the box is gone: {error.strerror or error}") from error
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not self._poll(select.POLLOUT, left_s):
+                raise TimeoutError(f"the box did not read {len(view)} of {len(data)} bytes in {timeout_s:g} s")
+
+    def receive(self, timeout_s: float) -> Received | None:
+        """Wait for bytes; None after `timeout_s` or a `wake`."""
+        deadline = time.monotonic() + timeout_s
+        while not self._take_wake():
+            if self._ready:
+                return self._ready.pop()
+            if self._is_closed_by_box:
+                return CLOSED
+            if self._read():
+                continue
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return None
+            self._poll(select.POLLIN, left_s)
+        return None
+
+    def wake(self) -> None:
+        """Make a `receive` that waits, or the next one, return None at once."""
+        with self._lock:
+            if self._waker is None:
+                return
+            try:
+                self._waker.send(b"!")
+            except BlockingIOError:
+                return  # so many wakes are waiting that one more changes nothing
+
+    def close(self) -> None:
+        """Let go of both sockets. Idempotent."""
+        with self._lock:
+            if self._waker is None:
+                return
+            self._waker.close()
+            self._waker = None
+        self._woken.close()
+        self._is_closed_by_box = True
+        self._ready.clear()
+        try:
+            self._transport.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the engine has closed it before us
+        response = getattr(self._outer, "_response", None)  # holds the connection open on its own
+        self._outer.close()
+        self._transport.close()
+        if response is not None:
+            response.close()
+
+    def _read(self) -> bool:
+        """Take what is there; whether that changed anything."""
+        try:
+            data = self._transport.recv(READ_BYTES)
+        except WantsMore:
+            return False
+        except OSError:
+            data = b""  # reset: the engine or the box is gone, which is what an end means too
+        if not data:
+            self._is_closed_by_box = True
+            return True
+        self._ready = self._demultiplexer.feed(data)[::-1]
+        return True
+
+    def _take_wake(self) -> bool:
+        try:
+            return bool(self._woken.recv(4096))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # closed under us by another thread: nobody waits any longer
+
+    def _poll(self, event: int, timeout_s: float) -> bool:
+        """Wait for the transport or, when reading, for a wake; whether something came."""
+        poller = select.poll()
+        poller.register(self._transport.fileno(), event)
+        if event == select.POLLIN:
+            poller.register(self._woken.fileno(), select.POLLIN)
+        return bool(poller.poll(max(1, int(timeout_s * 1000))))

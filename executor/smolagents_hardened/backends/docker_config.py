@@ -1,0 +1,145 @@
+"""What the engine is told about a box, as the data the engine's API takes. Pure: the same request gives the same data.
+
+Every option is written out, also where it is an engine's default: what is not asked for cannot be read back.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from smolagents_hardened.backends.base import BoxRequest
+from smolagents_hardened.limits import KIB, MIB, Limits
+
+Config = dict[str, object]
+
+SCRATCH = "/tmp"
+# POSIX semaphores (multiprocessing.pool.ThreadPool, joblib) are files here; they are 32 bytes each.
+SHARED_MEMORY = "/dev/shm"
+SHARED_MEMORY_BYTES, SHARED_MEMORY_FILES = 64 * KIB, 64
+
+# No user of the host has a number in this range (systemd's dynamic users and subuid ranges end below it), and the kernel
+# counts processes, keys and pending signals per number. Two boxes share one with a chance of one in a billion.
+USERS = range(1_100_000_000, 2_100_000_000)
+# An engine in a user namespace maps 65,536 numbers only; these are its own, not the host's.
+MAPPED_USERS = range(20_000, 60_000)
+
+# The defaults of the engines up to 28.5, and what else of the host or the engine a box has no use for.
+MASKED = (
+    *("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
+    *("/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats"),
+    *("/sys", "/dev/mqueue", "/dev/pts", "/dev/tty"),
+)
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+# -I: no environment, no user site. -S: no site directory. -B: no byte code written.
+PYTHON = ("/usr/local/bin/python3", "-I", "-S", "-B", "-c")
+START = "import sys; sys.path.insert(0, '/opt/hardened'); from smolagents_hardened.guest.__main__ import main; main()"
+
+ENVIRONMENT = (
+    "HOME=/tmp",
+    "LANG=C.UTF-8",
+    "MPLBACKEND=Agg",
+    "MPLCONFIGDIR=/tmp/.matplotlib",
+    "OMP_NUM_THREADS=1",
+    "OPENBLAS_NUM_THREADS=1",
+    "PATH=/usr/local/bin",
+    "TZ=UTC",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One box: what was asked for, and what was chosen for it."""
+
+    request: BoxRequest
+    image: str
+    user: int  # uid and gid
+    seccomp: str  # filter 1, the JSON text
+    labels: tuple[tuple[str, str], ...]
+    has_swappiness: bool  # cgroup v1 alone has it
+
+
+def pick_user(*, is_mapped: bool) -> int:
+    """A user number for one box."""
+    return secrets.choice(MAPPED_USERS if is_mapped else USERS)
+
+
+def ulimits(limits: Limits) -> dict[str, int]:
+    """Each resource limit of the box, soft = hard, by the engine's name for it."""
+    return {
+        "core": 0,
+        "cpu": limits.cpu_s,  # seconds
+        "fsize": limits.scratch_bytes,
+        "memlock": 0,
+        "msgqueue": 0,
+        "nice": 0,
+        "nofile": limits.open_files,
+        "nproc": limits.tasks,
+        "rtprio": 0,
+        "sigpending": limits.tasks,
+        "stack": 8 * MIB,  # what Linux gives by default; each thread reserves as much address space
+    }
+
+
+def tmpfs(limits: Limits) -> dict[str, str]:
+    """Every place that can be written to, and its bounds."""
+    flags = "rw,noexec,nosuid,nodev,mode=1777"
+    return {
+        SCRATCH: f"{flags},size={limits.scratch_bytes},nr_inodes={limits.scratch_files}",
+        SHARED_MEMORY: f"{flags},size={SHARED_MEMORY_BYTES},nr_inodes={SHARED_MEMORY_FILES}",
+    }
+
+
+def container_config(plan: Plan) -> Config:
+    """The body of the engine's create call."""
+    request = plan.request
+    return {
+        "Image": plan.image,
+        "Entrypoint": [],
+        "Cmd": [*PYTHON, START, request.profile, request.limits.to_json()],
+        "Env": list(ENVIRONMENT),
+        "User": f"{plan.user}:{plan.user}",
+        "WorkingDir": SCRATCH,
+        "Hostname": "box",
+        "Tty": False,
+        "OpenStdin": True,
+        "StdinOnce": True,  # the box sees the end of its wire when we let go of it
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "NetworkDisabled": True,
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": dict(plan.labels),
+        "HostConfig": host_config(plan),
+    }
+
+
+def host_config(plan: Plan) -> Config:
+    """The part of the create call that confines."""
+    limits = plan.request.limits
+    config: Config = {
+        "NetworkMode": "none",
+        "ReadonlyRootfs": True,
+        "Tmpfs": tmpfs(limits),
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges", f"seccomp={plan.seccomp}"],
+        "MaskedPaths": list(MASKED),
+        "ReadonlyPaths": list(READ_ONLY),
+        "Privileged": False,
+        "Memory": limits.memory_bytes,
+        "MemorySwap": limits.memory_bytes,  # memory and swap together: no swap
+        "NanoCpus": round(limits.cpus * 1e9),
+        "PidsLimit": limits.tasks,
+        "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in ulimits(limits).items()],
+        "OomScoreAdj": 500,  # when the whole host runs short, a box goes before anything else
+        "LogConfig": {"Type": "none", "Config": {}},
+        "IpcMode": "none",
+        "CgroupnsMode": "private",
+        "Init": False,
+        "AutoRemove": False,  # how it ended is asked for afterwards
+        "RestartPolicy": {"Name": "no"},
+    }
+    if plan.has_swappiness:
+        config["MemorySwappiness"] = 0
+    return config

@@ -1,0 +1,143 @@
+"""The packages of the box: installed once from the lock, hashes checked, into a cache that every image and box shares.
+
+Nothing of a package runs on the host: wheels only, no build, no import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from smolagents_hardened.errors import BackendUnavailable
+
+Progress = Callable[[str], None]
+
+MARKER = re.compile(r"python_full_version (<|>=) '(\d+)\.(\d+)'")
+# Newest first; a wheel for an older glibc fits a newer one. 2.36 is Debian 12's, which the official base has.
+PLATFORMS = tuple(f"manylinux_2_{minor}_x86_64" for minor in range(36, 16, -1)) + ("manylinux2014_x86_64", "linux_x86_64")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The interpreter the packages are for; `is_host` when it is the one that runs this process."""
+
+    version: tuple[int, int]
+    is_host: bool
+
+
+def cache_directory() -> Path:
+    """Where images' parts are kept between runs: XDG_CACHE_HOME or ~/.cache, readable by this user only."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    path = Path(base) / "smolagents-hardened"
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise BackendUnavailable(f"the cache directory {path} cannot be made ({error}); set XDG_CACHE_HOME") from error
+    return path
+
+
+def lines_for(lock: str, target: Target) -> str:
+    """The lock without the lines whose marker excludes `target`.
+
+    pip reads markers for the interpreter that runs it, not for the one it installs for, so they are resolved here.
+    Raises ValueError for a marker other than a comparison of python_full_version.
+    """
+    kept = []
+    for entry in re.split(r"\n(?=\S)", lock):
+        requirement, semicolon, rest = entry.partition(" ; ")
+        if not semicolon:
+            kept.append(entry)
+            continue
+        marker, space, hashes = rest.partition(" \\\n")
+        match = MARKER.fullmatch(marker.strip())
+        if match is None:
+            raise ValueError(f"a marker of the lock is not understood: {marker!r}")
+        bound = (int(match[2]), int(match[3]))
+        if (target.version < bound) == (match[1] == "<"):
+            kept.append(requirement + space + hashes)
+    return "\n".join(kept)
+
+
+def key(lock: str, target: Target) -> str:
+    """What names the installed set: the lines that apply and the interpreter they are for."""
+    return hashlib.sha256(f"{target.version}\0{lines_for(lock, target)}".encode()).hexdigest()[:16]
+
+
+def install(lock: str, target: Target, progress: Progress) -> Path:
+    """The directory with the packages, installed if it is not in the cache yet.
+
+    It appears by one rename, so that a half-finished one is never seen, and under a file lock, so that two processes do
+    not do the work twice. Raises BackendUnavailable where pip is missing or fails.
+    """
+    home = cache_directory() / "packages"
+    home.mkdir(exist_ok=True)
+    name = key(lock, target)
+    done = home / name
+    with locked(home / f"{name}.lock"):
+        if done.is_dir():
+            return done
+        for leftover in home.glob(f".{name}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        progress(f"installing the packages of the box for Python {target.version[0]}.{target.version[1]}")
+        work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=home))
+        try:
+            requirements = work / "requirements.txt"
+            requirements.write_text(lines_for(lock, target))
+            _pip(requirements, work / "packages", target)
+            _prune(work / "packages")
+            (work / "packages").rename(done)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return done
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; the kernel lets go of it whatever happens to this process."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def shared_objects(packages: Path) -> list[Path]:
+    """Every shared object of the packages, in a fixed order."""
+    return sorted(path for path in packages.rglob("*.so*") if path.is_file())
+
+
+def _pip(requirements: Path, directory: Path, target: Target) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command += ["--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-compile", "--no-warn-script-location"]
+    if not target.is_host:
+        command += ["--implementation", "cp", "--python-version", f"{target.version[0]}.{target.version[1]}"]
+        for platform in PLATFORMS:
+            command += ["--platform", platform]
+    command += ["--target", str(directory), "-r", str(requirements)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode == 0:
+        return
+    if "No module named pip" in done.stderr:
+        raise BackendUnavailable(
+            f"pip is missing, and the packages of the box are installed with it. Run: {sys.executable} -m ensurepip"
+        )
+    tail = " ".join(done.stderr.split())[-600:]
+    raise BackendUnavailable(
+        "the packages of the box could not be installed; check that the package index can be reached "
+        f"(once is enough: they are cached). pip said: {tail}"
+    )
+
+
+def _prune(packages: Path) -> None:
+    """Leave out the packages' own test suites and scripts: a third of the files, and no one imports them."""
+    for directory in sorted(packages.rglob("tests"), reverse=True):
+        shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(packages / "bin", ignore_errors=True)

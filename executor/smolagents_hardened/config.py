@@ -1,0 +1,194 @@
+"""Everything a user can set, parsed once into one frozen object.
+
+`executor_kwargs` are written into `agent.json`, so whatever can be given as an object can also be given as plain data:
+an import string `"pkg.mod:name"`, a path, a dict of limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, cast
+
+from smolagents_hardened.backends.base import Backend
+from smolagents_hardened.backends.enforcement import LAYERS, REQUIRED
+from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance.hooks import as_hook
+from smolagents_hardened.governance.policy import Policy
+from smolagents_hardened.limits import Limits
+
+BACKENDS = ("auto", "docker")
+GATES = ("standard", "strict", "off")
+POLICY_SUFFIXES = (".toml", ".json")
+# smolagents' own: what a snippet may always import (utils.BASE_BUILTIN_MODULES).
+ALWAYS_AUTHORIZED = (
+    "collections", "datetime", "itertools", "math", "queue", "random", "re", "stat", "statistics", "time", "unicodedata",
+)  # fmt: skip
+DEFAULT_PRINT_CHARACTERS = 50_000  # smolagents' DEFAULT_MAX_LEN_OUTPUT
+
+Gate = Literal["standard", "strict", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A checked configuration; `from_options` makes it."""
+
+    authorized: tuple[str, ...]
+    backend: str | Backend
+    hooks: tuple[object, ...]
+    audit: Path | None
+    limits: Limits
+    wall_s: float | None
+    gate: Gate
+    required: frozenset[str]
+    print_characters: int
+    functions: Mapping[str, Callable[..., object]]
+    allow_unsandboxed_agents: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What HardenedExecutor accepts by keyword, unchecked."""
+
+    backend: str | Backend = "auto"
+    governance: object = None
+    audit: str | Path | None = None
+    limits: Limits | Mapping[str, object] | None = None
+    gate: str = "standard"
+    require: Sequence[str] | str | None = None
+    max_print_outputs_length: int | None = None
+    additional_functions: Mapping[str, object] | None = None
+    timeout_seconds: float | None = -1
+    allow_unsandboxed_agents: bool = False
+
+
+def from_options(authorized: Sequence[str], options: Options) -> Config:
+    """Check every option. Raises ConfigError that names the option and says what it may be; nothing is started."""
+    limits, wall_s = _limits(options)
+    print_characters = options.max_print_outputs_length
+    return Config(
+        authorized=_authorized(authorized),
+        backend=_backend(options.backend),
+        hooks=_hooks(options.governance),
+        audit=_audit(options.audit),
+        limits=limits,
+        wall_s=wall_s,
+        gate=_gate(options.gate),
+        required=_required(options.require),
+        print_characters=DEFAULT_PRINT_CHARACTERS if print_characters is None else _positive(print_characters),
+        functions=_functions(options.additional_functions),
+        allow_unsandboxed_agents=options.allow_unsandboxed_agents,
+    )
+
+
+def refuse_unknown(options: Mapping[str, object]) -> None:
+    """ConfigError for the first option that is not ours; `allow_pickle` gets an answer of its own."""
+    if "allow_pickle" in options:
+        raise ConfigError("allow_pickle is refused: nothing from the sandbox is ever unpickled; leave the option out")
+    known = sorted(Options.__dataclass_fields__)
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"unknown option {name!r} in executor_kwargs; known options: {', '.join(known)}")
+
+
+def _authorized(modules: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(modules, str) or not all(isinstance(module, str) and module for module in modules):
+        raise ConfigError(f"additional_authorized_imports must be a list of module names, not {modules!r}")
+    return tuple(sorted({*ALWAYS_AUTHORIZED, *modules}))
+
+
+def _backend(backend: str | Backend) -> str | Backend:
+    if isinstance(backend, str):
+        if backend not in BACKENDS:
+            raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, or a Backend, not {backend!r}")
+    elif not callable(getattr(backend, "start", None)):
+        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, or a Backend, not {backend!r}")
+    return backend
+
+
+def _limits(options: Options) -> tuple[Limits, float | None]:
+    given = options.limits
+    if isinstance(given, Mapping):
+        limits = Limits.from_mapping(dict(given))
+    elif given is None or isinstance(given, Limits):
+        limits = given or Limits()
+    else:
+        raise ConfigError(f"limits must be a Limits or a dict of its fields, not {given!r}")
+    wall_s = options.timeout_seconds
+    if wall_s is None:
+        return limits, None
+    if wall_s == -1:
+        return limits, limits.wall_s
+    limits = replace(limits, wall_s=wall_s)
+    return limits, limits.wall_s
+
+
+def _hooks(governance: object) -> tuple[object, ...]:
+    if governance is None:
+        return ()
+    if isinstance(governance, list | tuple):
+        return tuple(_hook(one) for one in governance)
+    return (_hook(governance),)
+
+
+def _hook(governance: object) -> object:
+    if isinstance(governance, str | Path):
+        text = str(governance)
+        if text.endswith(POLICY_SUFFIXES) or isinstance(governance, Path):
+            return Policy.from_file(Path(text))
+        governance = imported(text)
+    as_hook(governance)  # raises ConfigError for what is no hook
+    return governance
+
+
+def imported(text: str) -> object:
+    """The object that an import string "pkg.mod:name" names."""
+    module_name, colon, name = text.partition(":")
+    if not colon or not module_name or not name:
+        raise ConfigError(f"{text!r} is neither a policy file ({', '.join(POLICY_SUFFIXES)}) nor an import string 'pkg.mod:name'")
+    try:
+        return cast(object, getattr(import_module(module_name), name))
+    except ImportError as error:
+        raise ConfigError(f"governance {text!r}: module {module_name!r} cannot be imported: {error}") from error
+    except AttributeError as error:
+        raise ConfigError(f"governance {text!r}: module {module_name!r} has no {name!r}") from error
+
+
+def _audit(path: str | Path | None) -> Path | None:
+    if path is None:
+        return None
+    audit = Path(path)
+    if not audit.parent.is_dir():
+        raise ConfigError(f"audit: the directory {str(audit.parent)!r} does not exist; create it first")
+    return audit
+
+
+def _gate(gate: str) -> Gate:
+    if gate not in GATES:
+        raise ConfigError(f"gate must be one of {', '.join(GATES)}, not {gate!r}")
+    return cast(Gate, gate)
+
+
+def _required(require: Sequence[str] | str | None) -> frozenset[str]:
+    if require is None:
+        return REQUIRED
+    names = frozenset([require] if isinstance(require, str) else require)
+    unknown = sorted(names - set(LAYERS))
+    if unknown:
+        raise ConfigError(f"require: unknown layer {unknown[0]!r}; layers: {', '.join(LAYERS)}")
+    return names
+
+
+def _functions(functions: Mapping[str, object] | None) -> Mapping[str, Callable[..., object]]:
+    for name, function in (functions or {}).items():
+        if not callable(function):
+            raise ConfigError(f"additional_functions: {name!r} is not callable")
+    return cast(Mapping[str, Callable[..., object]], dict(functions or {}))
+
+
+def _positive(number: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ConfigError(f"max_print_outputs_length must be a positive whole number, not {number!r}")
+    return number

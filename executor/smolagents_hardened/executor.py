@@ -1,0 +1,329 @@
+"""HardenedExecutor: what smolagents' CodeAgent expects of a PythonExecutor, in a box.
+
+The only room besides `register` and `toolbox` that knows smolagents. It turns an outcome into a CodeOutput or into the
+exception that the agent feeds back to the model, and it replaces a box that is gone.
+"""
+
+from __future__ import annotations
+
+import builtins
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from threading import Lock
+from typing import Any, assert_never
+
+from smolagents import CodeAgent, PythonInterpreterTool
+from smolagents.local_python_executor import CodeOutput, InterpreterError, LocalPythonExecutor, PythonExecutor
+from smolagents.utils import truncate_content
+
+from smolagents_hardened import config
+from smolagents_hardened.audit.digest import digest, digest_text
+from smolagents_hardened.audit.trail import Trail
+from smolagents_hardened.backends.base import Backend, BoxRequest, Manifest
+from smolagents_hardened.backends.choice import choose
+from smolagents_hardened.backends.enforcement import Enforcement
+from smolagents_hardened.errors import ConfigError, HardenedError
+from smolagents_hardened.governance.call import CodeCall, ToolCall
+from smolagents_hardened.governance.governor import Governor, refusal_text
+from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, LimitHit, Outcome, Raised
+from smolagents_hardened.session import Session
+from smolagents_hardened.toolbox import Toolbox
+from smolagents_hardened.wire.values import EncodeBudget, EncodeError, encode
+
+STATE_LOST = " The sandbox was replaced: all variables, functions and imports of earlier steps are gone. Define them again."
+
+# The agents that are at work in this context, outermost first: a managed agent runs inside its manager's tool call.
+_AT_WORK: ContextVar[tuple[str, ...]] = ContextVar("smolagents_hardened_agents", default=())
+
+
+class State(Mapping[str, object]):
+    """The variables of the box, read one by one between steps; `_print_outputs` is kept on the host."""
+
+    def __init__(self, read: Callable[[str], object]) -> None:
+        self._read = read
+        self.logs = ""
+
+    def __getitem__(self, name: str) -> object:
+        return self.logs if name == "_print_outputs" else self._read(name)
+
+    def __contains__(self, name: object) -> bool:
+        if name == "_print_outputs":
+            return True
+        try:
+            self._read(str(name))
+        except KeyError:
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        raise TypeError("the variables of the sandbox can be read by name, not listed")
+
+    def __len__(self) -> int:
+        raise TypeError("the variables of the sandbox can be read by name, not counted")
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ships no types
+    """Runs the snippets of one agent in one hardened box at a time.
+
+    The options are those of `config.Options`; everything can be plain JSON. Nothing is started by the constructor but the
+    image's manifest is read: an authorised import that it lacks is a ConfigError. The box starts with the first snippet.
+
+    Raises ConfigError, BackendUnavailable; a step raises smolagents' InterpreterError (the model reads it), RunStopped
+    (a hook ended the run), NotEnforced and AuditError. Use it as a context manager or call `cleanup()`.
+    """
+
+    def __init__(self, additional_authorized_imports: Sequence[str] = (), logger: Any = None, **options: Any) -> None:
+        config.refuse_unknown(options)
+        self.config = config.from_options(additional_authorized_imports, config.Options(**options))
+        self._logger = logger
+        self._run_id = uuid.uuid4().hex
+        self._step = 0
+        self._agent = "agent"
+        self._code = ""
+        self._entered = Lock()
+        self._tools: dict[str, Callable[..., object]] = {}
+        self._variables: dict[str, object] = {}  # what the host has sent: sent again to a fresh box
+        self._unsent: dict[str, object] = {}
+        self._is_configured = False
+        self._session: Session | None = None
+        self._enforcement: Enforcement | None = None
+        self.state = State(self._get)
+        self._backend: Backend = choose(self.config.backend, self.config.required, self._say)
+        self._manifest = self._check_imports()
+        self.trail = Trail(self.config.audit)
+        self._governor = Governor(self.config.hooks, self.trail, clock=time.monotonic, run_id=self._run_id)
+        self._toolbox = Toolbox(self._governor, self.config.limits, self._make_call)
+        self._toolbox.replace(self._functions())
+
+    # ---- what smolagents calls ---------------------------------------------------------------------------
+
+    def send_tools(self, tools: Mapping[str, Callable[..., object]]) -> None:
+        """Offer these tools and managed agents from now on; variables stay."""
+        for name, tool in tools.items():
+            self._refuse_ungoverned(name, tool)
+        self._tools = dict(tools)
+        self._toolbox.replace({**self._functions(), **self._tools})
+        self._is_configured = False
+
+    def send_variables(self, variables: Mapping[str, object]) -> None:
+        """Put variables into the box. Raises ConfigError for a value that cannot cross."""
+        for name, value in variables.items():
+            if not name.isidentifier():
+                raise ConfigError(f"a variable's name must be a Python identifier, not {name!r}")
+            self._encode({name: value})
+        self._variables.update(variables)
+        self._unsent.update(variables)
+
+    def __call__(self, code_action: str) -> CodeOutput:
+        """Run one snippet. Raises InterpreterError with what the model has to read."""
+        if not self._entered.acquire(blocking=False):
+            raise HardenedError("this executor is already running a step: give each agent or thread an executor of its own")
+        try:
+            return self._run(code_action)
+        finally:
+            self._entered.release()
+
+    def cleanup(self) -> None:
+        """End the box. Idempotent; a later step starts a fresh one."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+            self.trail.append("box_end", run=self._run_id)
+
+    # ---- ours --------------------------------------------------------------------------------------------
+
+    def interrupt(self, reason: str) -> None:
+        """End the running step, from any thread; the session is kept if the code can be interrupted."""
+        session = self._session
+        if session is not None:
+            session.interrupt(reason)
+
+    @property
+    def enforcement(self) -> Enforcement | None:
+        """Every layer of the box as read back; None until a box is up."""
+        return self._enforcement
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the box's image holds."""
+        return self._manifest
+
+    def start(self) -> Enforcement:
+        """Start the box now rather than with the first snippet, and say what is in force in it."""
+        self._ready()
+        assert self._enforcement is not None  # noqa: S101  # nosec B101 - _ready has set it
+        return self._enforcement
+
+    def name_agent(self, name: str) -> None:
+        """The name under which calls are judged and recorded."""
+        self._agent = name
+
+    def __enter__(self) -> HardenedExecutor:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the box, the governor and the trail; the executor cannot be used afterwards."""
+        self.cleanup()
+        self._governor.close()
+        self._backend.close()
+        self.trail.close()
+
+    # ---- a step ------------------------------------------------------------------------------------------
+
+    def _run(self, code: str) -> CodeOutput:
+        self._step += 1
+        self._code = code
+        self.state.logs = ""
+        chain = (*_AT_WORK.get(), self._agent)
+        call = CodeCall(self._run_id, self._step, self._agent, chain, code, digest_text(code))
+        refused = self._governor.judge_code(call)
+        if refused is not None:
+            raise InterpreterError(refusal_text("the code", refused))
+        session = self._ready()
+        at_work = _AT_WORK.set(chain)
+        try:
+            outcome = session.run(code, self.config.wall_s)
+        finally:
+            _AT_WORK.reset(at_work)
+            if not session.is_alive:
+                self._session = None
+        return self._output(outcome)
+
+    def _output(self, outcome: Outcome) -> CodeOutput:
+        self.state.logs = truncate_content(outcome.logs, max_length=self.config.print_characters)
+        match outcome:
+            case Finished(value):
+                return CodeOutput(output=value, logs=self.state.logs, is_final_answer=False)
+            case FinalAnswer(value):
+                return CodeOutput(output=value, logs=self.state.logs, is_final_answer=True)
+            case Raised(_, message):
+                raise InterpreterError(message)
+            case LimitHit(limit, message, _, state_lost):
+                self.trail.append("limit", run=self._run_id, step=self._step, limit=limit.value, state_lost=state_lost)
+                raise InterpreterError(message + (STATE_LOST if state_lost else ""))
+            case Broke(message, _, is_violation):
+                self.trail.append("violation" if is_violation else "box_died", run=self._run_id, step=self._step, reason=message)
+                raise InterpreterError(message + STATE_LOST)
+            case never:
+                assert_never(never)
+
+    def _ready(self) -> Session:
+        """The session, started and told about tools and variables."""
+        session = self._session
+        if session is None or not session.is_alive:
+            session = self._start()
+        if not self._is_configured:
+            session.configure(self.config.authorized, self._toolbox.names, self.config.gate)
+            self._is_configured = True
+        if self._unsent:
+            encoded = self._encode(self._unsent)
+            session.set(encoded.tree, encoded.blobs)
+            self._unsent = {}
+        return session
+
+    def _start(self) -> Session:
+        limits = self.config.limits
+        box = self._backend.start(BoxRequest(limits, required=self.config.required))
+        session = Session(box, limits, self._toolbox.serve, self._print)
+        session.open()
+        self._session = session
+        self._enforcement = session.enforcement
+        self._is_configured = False
+        self._unsent = dict(self._variables)
+        self.trail.append(
+            "box_start",
+            run=self._run_id,
+            box=box.id,
+            image=box.manifest.image,
+            backend=self._backend.name,
+            enforcement=session.enforcement.to_dict(),
+        )
+        return session
+
+    def _get(self, name: str) -> object:
+        if self._entered.locked():
+            raise HardenedError("variables can be read between steps only")
+        if self._session is None or not self._session.is_alive or self._unsent or not self._is_configured:
+            if name not in self._variables and self._session is None:
+                raise KeyError(name)
+            self._ready()
+        assert self._session is not None  # noqa: S101  # nosec B101 - _ready has set it
+        return self._session.get(name)
+
+    # ---- tools and values --------------------------------------------------------------------------------
+
+    def _make_call(self, tool: str, arguments: Mapping[str, object]) -> ToolCall:
+        return ToolCall(
+            call_id=uuid.uuid4().hex,
+            run=self._run_id,
+            step=self._step,
+            agent=self._agent,
+            delegation=_AT_WORK.get(),
+            tool=tool,
+            arguments=arguments,
+            digest=digest(tool, arguments),
+            code=self._code,
+        )
+
+    def _functions(self) -> dict[str, Callable[..., object]]:
+        """The user's own functions; a builtin of Python (`{"open": open}`) means the box's own, never the host's."""
+        return {name: f for name, f in self.config.functions.items() if f is not getattr(builtins, name, None)}
+
+    def _refuse_ungoverned(self, name: str, tool: object) -> None:
+        if isinstance(tool, PythonInterpreterTool):
+            raise ConfigError(
+                f"tool {name!r} is PythonInterpreterTool: it would run the model's code on the host, outside the sandbox."
+                " Leave it out (add_base_tools=False); the agent's own code runs in the sandbox already"
+            )
+        if isinstance(tool, CodeAgent) and isinstance(tool.python_executor, LocalPythonExecutor):
+            if self.config.allow_unsandboxed_agents:
+                self._say(f"WARNING: managed agent {name!r} runs its code on the host, outside any sandbox")
+                return
+            raise ConfigError(
+                f"managed agent {name!r} would run its code on the host (executor_type='local'): give it"
+                " executor_type='hardened', or allow it with allow_unsandboxed_agents=True"
+            )
+
+    def _encode(self, variables: Mapping[str, object]) -> Any:
+        limits = self.config.limits
+        budget = EncodeBudget(
+            inline_bytes=limits.value_bytes // 2, nodes=limits.nodes // 2, depth=limits.depth // 2, blob_bytes=limits.blob_bytes
+        )
+        try:
+            return encode(dict(variables), limits=budget, on_unknown=self._toolbox.handles.keep)
+        except EncodeError as error:
+            raise ConfigError(f"variables {sorted(variables)} cannot be put into the sandbox: {error}") from error
+
+    def _check_imports(self) -> Manifest:
+        manifest = self._backend.manifest()
+        wanted = {module.split(".")[0] for module in self.config.authorized if module != "*"}
+        missing = sorted(wanted - manifest.modules)
+        if missing:
+            raise ConfigError(
+                f"authorized imports that the sandbox's image does not have: {', '.join(missing)}. Remove them from"
+                f" additional_authorized_imports, or use an image that has them. It has: {', '.join(sorted(manifest.packages))}"
+            )
+        return manifest
+
+    # ---- talking -----------------------------------------------------------------------------------------
+
+    def _print(self, text: str) -> None:
+        """Prints of the box as they come; the agent's own logger shows them again, whole, after the step."""
+
+    def _say(self, line: str) -> None:
+        if self._logger is not None:
+            self._logger.log(line)
+
+
+def path_of(trail: Trail) -> Path | None:
+    """Where the trail is written; None when it is kept in memory."""
+    return trail.path

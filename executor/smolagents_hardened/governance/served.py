@@ -1,0 +1,55 @@
+"""What a governed call ends in, as the session reads it: a closed union of frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The tool, or a hook in its place, gave this value."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The call was refused. `code` is for programs, `reason` for people and models.
+
+    With `has_run` the tool ran and its result is withheld, because a hook that was to look at it failed.
+    """
+
+    reason: str
+    code: str
+    has_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The tool ran and raised."""
+
+    error: Exception
+
+
+Served = Value | Refused | Failed
+
+
+class StillRunning(TimeoutError):
+    """Raised by `run` for a tool whose time is over and which cannot be ended: it may still do its work.
+
+    The OUTCOME then says `unknown`.
+    """
+
+
+def refusal_text(tool: str, refused: Refused) -> str:
+    """What the model reads after a refusal: the reason, what happened, and what not to do next."""
+    reason = refused.reason.strip().rstrip(".") or "no reason was given"
+    if refused.has_run:
+        return (
+            f"The result of tool '{tool}' is withheld: {reason} (code: {refused.code}). The tool has run. "
+            "Do not call it again for the same purpose; go on without this result, or say in your answer what is missing."
+        )
+    return (
+        f"The call to tool '{tool}' was refused: {reason} (code: {refused.code}). It was not run. "
+        "Do not repeat it unchanged; change what the reason names, use another tool, or say in your answer what is missing."
+    )

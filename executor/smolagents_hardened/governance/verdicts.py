@@ -1,0 +1,54 @@
+"""Several opinions, one verdict: the strictest wins, and contradictions refuse. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from smolagents_hardened.audit.digest import digest, digest_value
+from smolagents_hardened.governance.hooks import Decision, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one hook said, in which round of judging (from 1)."""
+
+    hook: str
+    round: int
+    decision: Decision
+
+    def told(self) -> dict[str, object]:
+        """What the trail keeps of it: the filled fields of the decision only."""
+        decision = self.decision
+        made: dict[str, object] = {"hook": self.hook, "round": self.round, "verdict": decision.verdict.value}
+        for name in ("reason", "code", "prompt"):
+            if getattr(decision, name):
+                made[name] = getattr(decision, name)
+        if decision.arguments is not None:
+            made["arguments"] = decision.arguments
+        return made
+
+
+def strictest(opinions: Sequence[Opinion]) -> Decision:
+    """The decision that counts among those of one round: stop > deny > respond > modify > allow; no opinion allows.
+
+    Asks are left out: they do not compete, each has to be granted (see judge.py). Two modifies to different arguments, or two
+    different responses, contradict each other and deny. Within one verdict the first hook's word counts.
+    """
+    for verdict in (Verdict.STOP, Verdict.DENY, Verdict.RESPOND, Verdict.MODIFY):
+        found = [opinion.decision for opinion in opinions if opinion.decision.verdict is verdict]
+        if not found:
+            continue
+        if verdict in (Verdict.RESPOND, Verdict.MODIFY) and _contradict(found):
+            return Decision.deny(f"two hooks want to {verdict} this call in different ways", code=f"conflicting_{verdict}")
+        return found[0]
+    return Decision.allow()
+
+
+def _contradict(decisions: Sequence[Decision]) -> bool:
+    if len(decisions) == 1:
+        return False
+    try:
+        return len({digest_value(decision.value) + digest("", decision.arguments or {}) for decision in decisions}) > 1
+    except ValueError:  # nested too deep to compare: doubt refuses
+        return True

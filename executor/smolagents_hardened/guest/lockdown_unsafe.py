@@ -1,0 +1,331 @@
+"""The runner takes its own rights away, then looks whether they are gone.
+
+Called once, before HELLO: nothing that a snippet could influence is read before `lock_down` has returned. The order is
+that of need: each step still has the rights that it takes, and the filter that takes the rest comes last.
+
+The report, plain JSON of bounded size, read back from the kernel after the last step:
+
+- ``kernel``: ``{"release": str, "machine": str}``
+- ``status``: fields of /proc/self/status as texts (``Pid``, ``Threads``, ``NoNewPrivs``, ``Seccomp``, ``Seccomp_filters``,
+  ``CapInh`` .. ``CapAmb``), ``Uid``, ``Gid`` and ``Groups`` as lists of int, and ``dumpable`` and ``mdwe`` as int
+- ``rlimits``: name -> ``[soft, hard]``, -1 for unlimited; the names are those of `readback.LIMIT_LABELS`
+- ``mounts``: a list of ``{"point", "options", "type", "super"}``
+- ``network``: ``{"interfaces": {name: "up" | "down" | "unknown"}, "routes": int}`` (routes by other than loopback)
+- ``descriptors``: number as text -> target
+- ``landlock``: ``{"abi": int, "enforced": bool, "network": bool, "scoped": bool, "probe": errno name}``; abi 0 is a kernel without it
+- ``probes``: name -> the errno name with which a tried act was refused; the names are those of `PROBES`, and ``write_root``
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from smolagents_hardened.guest import readback
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.syscall.restype = ctypes.c_long
+
+# Numbers of x86-64 (asm/unistd_64.h); a test compares each with confinement/syscalls.json.
+SYSCALLS = {
+    "mmap": 9,
+    "socket": 41,
+    "clone": 56,
+    "execve": 59,
+    "kill": 62,
+    "ptrace": 101,
+    "capset": 126,
+    "prctl": 157,
+    "mount": 165,
+    "unshare": 272,
+    "seccomp": 317,
+    "bpf": 321,
+    "userfaultfd": 323,
+    "io_uring_setup": 425,
+    "landlock_create_ruleset": 444,
+    "landlock_add_rule": 445,
+    "landlock_restrict_self": 446,
+}
+
+# prctl(2), linux/prctl.h
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+PR_SET_MDWE, PR_GET_MDWE = 65, 66
+PR_MDWE_REFUSE_EXEC_GAIN = 1
+LINUX_CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
+MOST_CAPABILITIES = 64
+
+# seccomp(2)
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_TSYNC = 1
+
+KIB = 2**10
+STACK_BYTES = 8192 * KIB  # what every distribution gives; fixed, so that a snippet cannot raise it
+PENDING_SIGNALS = 64  # enough for handlers; queued real-time signals are kernel memory
+
+
+def lock_down(filter_bytes: bytes, scratch: str, limits: Mapping[str, int | float]) -> dict[str, object]:
+    """Lock the calling process down for good and return what was read back afterwards (see the module's docstring).
+
+    `filter_bytes` is filter 2 as an array of `struct sock_filter`; `scratch` the one directory that stays writable; of
+    `limits` (the names of `Limits`) `cpu_s`, `open_files` and `scratch_bytes` are used. Raises OSError that names the
+    step which failed; the caller must then end the process, because the steps before it cannot be undone.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise OSError(errno.ENOSYS, f"lock-down: only Linux on x86-64 is supported, not {platform.machine()}")
+    if len(os.listdir("/proc/self/task")) != 1:
+        # Landlock and capabilities belong to a thread; one that exists already would keep its rights.
+        raise OSError(
+            errno.EBUSY, "lock-down: the process has more than one thread; something started it too early"
+        )
+    set_rlimits(limits)
+    forbid_gaining()
+    drop_capabilities()
+    landlock = restrict_files(scratch)
+    flags = {"dumpable": hide_from_others(), "mdwe": refuse_new_code()}
+    install_filter(filter_bytes)
+    return read_back(landlock, flags)
+
+
+def kernel(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
+    """Make one raw syscall; return its result, or minus the errno."""
+    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
+    result = int(LIBC.syscall(ctypes.c_long(SYSCALLS[name]), *words))
+    return -ctypes.get_errno() if result == -1 else result
+
+
+def must(step: str, result: int) -> int:
+    """Return `result` unless it is an error; then raise OSError that names the step."""
+    if result < 0:
+        raise OSError(-result, f"lock-down step {step!r} failed: {os.strerror(-result)}")
+    return result
+
+
+def prctl(option: int, *arguments: int) -> int:
+    """prctl(2); the unused arguments are zero, which newer options insist on."""
+    return kernel("prctl", option, *(*arguments, 0, 0, 0, 0)[:4])
+
+
+# ---- the steps -----------------------------------------------------------------------------------------------
+
+
+def set_rlimits(limits: Mapping[str, int | float]) -> None:
+    """Set soft = hard (setrlimit(2)); memory and tasks are the cgroup's or the jail's, not counted per process."""
+    wanted = {
+        resource.RLIMIT_CPU: int(limits["cpu_s"]),
+        resource.RLIMIT_NOFILE: int(limits["open_files"]),
+        resource.RLIMIT_FSIZE: int(limits["scratch_bytes"]),  # a sparse file ends where scratch ends
+        resource.RLIMIT_STACK: STACK_BYTES,
+        resource.RLIMIT_SIGPENDING: PENDING_SIGNALS,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_NICE: 0,
+        resource.RLIMIT_RTPRIO: 0,
+    }
+    for number, value in wanted.items():
+        hard = resource.getrlimit(number)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        try:
+            resource.setrlimit(number, (bound, bound))
+        except ValueError as error:
+            raise OSError(
+                errno.EPERM, f"lock-down step 'rlimits' failed for number {number}: {error}"
+            ) from error
+
+
+def forbid_gaining() -> None:
+    """No exec of this process or a child of it gains privilege; seccomp(2) and Landlock insist on it as well."""
+    must("no_new_privileges", prctl(PR_SET_NO_NEW_PRIVS, 1))
+
+
+def drop_capabilities() -> None:
+    """Empty all five sets, or find them empty; a set that stays filled is an error."""
+    if has_capabilities():
+        for capability in range(MOST_CAPABILITIES):
+            if prctl(PR_CAPBSET_DROP, capability) == -errno.EINVAL:
+                break  # past the last capability of this kernel
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+        # struct __user_cap_header_struct { __u32 version; int pid; } and twice three empty __u32
+        header = LINUX_CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4)
+        must("capabilities", kernel("capset", header, bytes(24)))
+    if has_capabilities():
+        raise OSError(errno.EPERM, "lock-down step 'capabilities' failed: a capability set is not empty")
+
+
+def has_capabilities() -> bool:
+    """Say whether any of the five sets holds anything, read from the kernel."""
+    status = readback.read_status()
+    return any(int(str(status[name]), 16) for name in readback.CAPABILITY_SETS)
+
+
+def hide_from_others() -> int:
+    """Make /proc/self/mem, environ and the like root's (proc(5)), also against this process; return the flag read back."""
+    must("dumpable", prctl(PR_SET_DUMPABLE, 0))
+    return must("dumpable", prctl(PR_GET_DUMPABLE))
+
+
+def refuse_new_code() -> int:
+    """Have the kernel refuse memory that becomes executable later; return the flag read back, 0 before Linux 6.3.
+
+    The filter refuses it as well and on every kernel: this is the second layer, where there is one.
+    """
+    prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN)
+    return max(prctl(PR_GET_MDWE), 0)
+
+
+def install_filter(filter_bytes: bytes) -> None:
+    """Install filter 2 on every thread (TSYNC; a positive result would be the thread that could not follow)."""
+    count, rest = divmod(len(filter_bytes), 8)
+    if rest or not count:
+        raise OSError(errno.EINVAL, "lock-down step 'filter' failed: not an array of struct sock_filter")
+    program = ctypes.create_string_buffer(filter_bytes, len(filter_bytes))
+    # struct sock_fprog { unsigned short len; struct sock_filter *filter; }, the pointer aligned to 8
+    header = count.to_bytes(8, "little") + ctypes.addressof(program).to_bytes(8, "little")
+    result = must("filter", kernel("seccomp", SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, header))
+    if result:
+        raise OSError(
+            errno.ESRCH, f"lock-down step 'filter' failed: thread {result} could not take the filter"
+        )
+    poll_instead_of_epoll()
+
+
+def poll_instead_of_epoll() -> None:
+    """Let asyncio take poll(2), which the filter allows, where `selectors` chose epoll before the filter was there."""
+    selectors = sys.modules.get("selectors")
+    if selectors is not None:
+        selectors.DefaultSelector = selectors.PollSelector  # type: ignore[attr-defined]
+
+
+# ---- Landlock ------------------------------------------------------------------------------------------------
+
+# linux/landlock.h; a right is handled from the ABI on that knows it
+READ_FILE, READ_DIRECTORY, WRITE_FILE = 1 << 2, 1 << 3, 1 << 1
+EVERY_RIGHT_BY_ABI = ((1, (1 << 13) - 1), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
+# Everything a scratch directory is for: no execute, no device, socket or FIFO, no ioctl on a device.
+SCRATCH_RIGHTS = (
+    WRITE_FILE | READ_FILE | READ_DIRECTORY | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 13 | 1 << 14
+)
+TCP_BIND_AND_CONNECT = 0b11  # ABI 4
+ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # ABI 6
+LANDLOCK_CREATE_RULESET_VERSION = 1
+LANDLOCK_RULE_PATH_BENEATH = 1
+
+
+def restrict_files(scratch: str) -> dict[str, object]:
+    """Read the image, write beneath `scratch` and to /dev/null, execute nothing, no TCP, no signal outside.
+
+    Nothing may be executed, not even from the image: code is mapped, never exec'ed, and so "no exec" has two layers.
+    """
+    abi = kernel("landlock_create_ruleset", None, 0, LANDLOCK_CREATE_RULESET_VERSION)
+    if abi in (-errno.ENOSYS, -errno.EOPNOTSUPP):
+        return {"abi": 0, "enforced": False, "network": False, "scoped": False}
+    must("landlock", abi)
+    handled = 0
+    for since, rights in EVERY_RIGHT_BY_ABI:
+        handled |= rights if abi >= since else 0
+    # struct landlock_ruleset_attr { __u64 handled_access_fs, handled_access_net, scoped; }; older kernels take a prefix
+    words = [handled] + [TCP_BIND_AND_CONNECT] * (abi >= 4) + [ABSTRACT_SOCKETS_AND_SIGNALS] * (abi >= 6)
+    attributes = b"".join(word.to_bytes(8, "little") for word in words)
+    ruleset = must("landlock", kernel("landlock_create_ruleset", attributes, len(attributes), 0))
+    allow_beneath(ruleset, "/", READ_FILE | READ_DIRECTORY)
+    allow_beneath(ruleset, scratch, SCRATCH_RIGHTS & handled)
+    allow_beneath(ruleset, os.devnull, READ_FILE | WRITE_FILE)
+    must("landlock", kernel("landlock_restrict_self", ruleset, 0))
+    os.close(ruleset)
+    return {"abi": abi, "enforced": True, "network": abi >= 4, "scoped": abi >= 6}
+
+
+def allow_beneath(ruleset: int, path: str, rights: int) -> None:
+    """Add one rule to a ruleset."""
+    parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        # struct landlock_path_beneath_attr { __u64 allowed_access; __s32 parent_fd; } __attribute__((packed))
+        rule = rights.to_bytes(8, "little") + parent.to_bytes(4, "little")
+        must("landlock", kernel("landlock_add_rule", ruleset, LANDLOCK_RULE_PATH_BENEATH, rule, 0))
+    finally:
+        os.close(parent)
+
+
+# ---- the look back -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One act that must be refused with `refused`; an unfiltered kernel answers `unfiltered`, and nothing happens."""
+
+    syscall: str
+    arguments: tuple[int, ...]
+    refused: int
+    unfiltered: int  # an errno, or 0 where it would succeed
+
+
+# Each act is chosen so that the two answers differ, whoever calls, and so that an unfiltered kernel does no harm.
+PROBES = {
+    "socket_inet": Probe("socket", (2, 1, 0), errno.EACCES, 0),
+    "execve": Probe("execve", (0, 0, 0), errno.EPERM, errno.EFAULT),
+    # CLONE_SIGHAND without CLONE_VM is invalid, clone(2): no child is made on any kernel
+    "fork": Probe("clone", (0x800, 0, 0, 0, 0), errno.EPERM, errno.EINVAL),
+    "signal": Probe("kill", (1 << 30, 0), errno.EPERM, errno.ESRCH),
+    "ptrace": Probe("ptrace", (2, 1 << 30, 0, 0), errno.EPERM, errno.ESRCH),
+    "unshare": Probe("unshare", (1,), errno.EPERM, errno.EINVAL),
+    "mount": Probe("mount", (0, 0, 0, 0, 0), errno.EPERM, errno.EFAULT),
+    # PROT_READ|PROT_EXEC, MAP_PRIVATE|MAP_ANONYMOUS
+    "code_memory": Probe("mmap", (0, 4096, 5, 0x22, -1, 0), errno.EPERM, 0),
+    "bpf": Probe("bpf", (-1, 0, 0), errno.ENOSYS, errno.EINVAL),
+    "io_uring": Probe("io_uring_setup", (0, 0), errno.ENOSYS, errno.EFAULT),
+    "userfaultfd": Probe("userfaultfd", (-1,), errno.ENOSYS, errno.EINVAL),
+}
+
+
+def read_back(landlock: dict[str, object], flags: dict[str, int]) -> dict[str, object]:
+    """Ask the kernel what is in force now and try what must be refused. Raises OSError where something is not."""
+    if landlock["enforced"]:
+        landlock["probe"] = probe_landlock()
+    return {
+        "kernel": {"release": platform.release(), "machine": platform.machine()},
+        "status": readback.read_status() | flags,
+        "rlimits": readback.read_rlimits(),
+        "mounts": readback.read_mounts(),
+        "network": readback.read_network(),
+        "descriptors": readback.read_descriptors(),
+        "landlock": landlock,
+        "probes": {name: try_probe(name) for name in PROBES} | {"write_root": probe_root()},
+    }
+
+
+def try_probe(name: str) -> str:
+    """Return the errno name of one refusal; OSError where it was not the expected one."""
+    probe = PROBES[name]
+    result = kernel(probe.syscall, *probe.arguments)
+    if result != -probe.refused:
+        answer = errno.errorcode.get(-result, "success")
+        raise OSError(errno.EPERM, f"lock-down step 'probe {name}' failed: the kernel answered {answer}")
+    return errno.errorcode[probe.refused]
+
+
+def probe_landlock() -> str:
+    """Open a device for writing that everybody may write, on every mount: only Landlock refuses that."""
+    return refused_open("landlock", "/dev/zero", os.O_WRONLY)
+
+
+def probe_root() -> str:
+    """Try to make a file in the root directory; EROFS tells of a read-only mount, EACCES of everything else."""
+    return refused_open("write_root", "/write-probe", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+
+
+def refused_open(step: str, path: str, flags: int) -> str:
+    """Return the errno name with which an open is refused; OSError where it is not."""
+    try:
+        os.close(os.open(path, flags, 0o600))
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "unknown")
+    raise OSError(errno.EPERM, f"lock-down step {step!r} failed: {path} could be opened for writing")

@@ -1,0 +1,116 @@
+"""The loop of the box: take one order, carry it out, answer. State lives in the namespace between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import assert_never
+
+from smolagents_hardened.guest import capture
+from smolagents_hardened.guest.leaving import FinalAnswerGiven, Interrupts, LeaveStep
+from smolagents_hardened.guest.link import Link
+from smolagents_hardened.guest.proxies import ToolProxy
+from smolagents_hardened.guest.run import Namespace, Problem, Rules, Value, run, text_of
+from smolagents_hardened.wire.messages import Configure, Done, Get, Ready, Run, Set, Values
+from smolagents_hardened.wire.values import EncodeBudget, Encoded, decode, encode
+
+
+class Worker:
+    """Serves the host until it closes the wire."""
+
+    def __init__(self, link: Link, interrupts: Interrupts, limits: Mapping[str, int]) -> None:
+        self._link = link
+        self._interrupts = interrupts
+        self._namespace = Namespace()
+        self._rules = Rules()
+        self._text_characters = limits["text_bytes"] // 4  # UTF-8 takes up to four bytes each
+        inline = limits["value_bytes"] // 2  # the rest of the frame is for keys and escapes
+        self._small = EncodeBudget(inline_bytes=inline, nodes=limits["nodes"] // 2, depth=limits["depth"] // 2, blob_bytes=0)
+        self._large = EncodeBudget(
+            inline_bytes=inline, nodes=limits["nodes"] // 2, depth=limits["depth"] // 2, blob_bytes=limits["blob_bytes"]
+        )
+
+    def serve(self) -> None:
+        """Never returns: Link.receive ends the process when the wire is closed."""
+        while True:
+            delivery = self._link.receive()
+            match delivery.message:
+                case Configure() as message:
+                    self._configure(message)
+                case Set(values):
+                    self._set({name: decode(tree, delivery.blobs) for name, tree in values.items()})
+                case Get(names):
+                    self._get(names)
+                case Run(seq, code):
+                    self._run(seq, code)
+                case other:
+                    raise AssertionError(f"Order let {type(other).__name__} through")
+
+    def _configure(self, message: Configure) -> None:
+        tools = frozenset(message.tools)
+        proxies = {name: ToolProxy(name, self._link, partial(encode, limits=self._large)) for name in message.tools}
+        self._namespace.replace_tools(self._rules.tools, proxies)
+        self._rules = Rules(message.authorized_imports, tools, message.gate)
+        self._link.send(Ready())
+
+    def _set(self, values: dict[str, object]) -> None:
+        self._namespace.names.update(values)
+        self._link.send(Ready())
+
+    def _get(self, names: tuple[str, ...]) -> None:
+        found = {name: self._namespace.names[name] for name in names if name in self._namespace.names}
+        missing = tuple(name for name in names if name not in found)
+        trees: dict[str, object] = {}
+        opaque: dict[str, tuple[str, str]] = {}
+        blobs: dict[int, bytes | bytearray | memoryview] = {}
+        for name, value in found.items():
+            try:
+                encoded = encode(value, blob_start=len(blobs), limits=self._large)
+            except Exception:  # noqa: BLE001 - EncodeError, or whatever the value's own methods raise
+                opaque[name] = (type(value).__name__[:200], self._short_text(value))
+                continue
+            trees[name] = encoded.tree
+            blobs.update(encoded.blobs)
+        self._link.send(Values(trees, missing, opaque), blobs)
+
+    def _run(self, seq: int, code: str) -> None:
+        capture.install(self._link.log)
+        self._interrupts.install()
+        self._link.begin_step()
+        try:
+            try:
+                self._interrupts.begin()
+                done, encoded = self._run_user_code(seq, code)
+            finally:
+                self._interrupts.end()
+        except FinalAnswerGiven:
+            done, encoded = Done(seq, "final"), None
+        except LeaveStep:
+            done, encoded = Done(seq, "interrupted"), None
+        self._interrupts.end()
+        self._link.end_step()
+        self._link.send(done, encoded.blobs if encoded else None)
+
+    def _run_user_code(self, seq: int, code: str) -> tuple[Done, Encoded | None]:
+        """Run it and render its value: `__str__` is user code too, and so interruptible."""
+        match run(code, f"<step {seq}>", self._rules, self._namespace):
+            case Problem(type_name, message):
+                return Done(seq, "error", _cut(message, self._text_characters), type_name[:200]), None
+            case Value(value):
+                text = self._short_text(value)
+                type_name = type(value).__name__[:200]
+                try:
+                    encoded = encode(value, limits=self._small)
+                except Exception:  # noqa: BLE001 - EncodeError, or whatever the value's own methods raise
+                    return Done(seq, "value", text, type_name), None
+                return Done(seq, "value", text, type_name, True, encoded.tree), encoded
+            case never:
+                assert_never(never)
+
+    def _short_text(self, value: object) -> str:
+        return _cut(text_of(value), self._text_characters)
+
+
+def _cut(text: str, characters: int) -> str:
+    short = text if len(text) <= characters else text[: characters - 40] + f"... ({len(text)} characters in all)"
+    return short.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,379 @@
+"""The life of one box, seen from the host: drives the wire, serves tool calls, keeps the deadline.
+
+A step is a small state machine. It runs until the box says DONE, or until something ends it (`_Ending`): a limit, an
+interrupt, a final answer, a stop by a hook. From then on calls are refused and logs dropped; the box gets a polite
+interrupt and, `grace_s` later, the kill. After a violation or a kill the session is dead: it is never resynchronised.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, assert_never
+
+from smolagents_hardened.backends.base import Box, Stream
+from smolagents_hardened.backends.enforcement import Enforcement
+from smolagents_hardened.deadline import Deadline
+from smolagents_hardened.errors import BackendError, BoxDied, RunStopped, WireViolation
+from smolagents_hardened.limits import Limits
+from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Opaque, Outcome, Raised
+from smolagents_hardened.wire.budget import Budget
+from smolagents_hardened.wire.connection import Connection, Delivery
+from smolagents_hardened.wire.errors import WireError
+from smolagents_hardened.wire.messages import Call, Configure, Done, Get, Hello, Log, Message, Ready, Result, Run, Set, Values
+from smolagents_hardened.wire.values import Encoded, decode
+
+FINAL_WAIT_S = 1.0  # after a final answer, before the interrupt: the honest guest needs a millisecond
+CPU_CHARGE_FROM_S = 0.05  # shorter host work is not worth reading the box's CPU clock for
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the toolbox gives back for one call: `kind` as in wire.messages.Result; `final` is the latched answer."""
+
+    kind: str
+    encoded: Encoded | None = None
+    type_name: str = ""
+    message: str = ""
+    final: object = None
+
+
+class Serve(Protocol):
+    """Serves one decoded call. May raise RunStopped or AuditError: the step then ends with it."""
+
+    def __call__(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """Why a step is ending before DONE, and what it will have ended in."""
+
+    limit: Limit | None = None
+    message: str = ""
+    answer: Answer | None = None  # a latched final answer
+    error: BaseException | None = None  # RunStopped, AuditError: raised once the box has left the step
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one step has used so far."""
+
+    seq: int
+    wall_s: float | None
+    deadline: Deadline
+    logs: list[str] = field(default_factory=list)
+    log_bytes: int = 0
+    calls: int = 0
+    frames: int = 0
+    ending: _Ending | None = None
+    is_done: bool = False  # DONE has come: the box waits for orders again
+    is_interrupted: bool = False  # the polite signal has been sent; what follows is the kill
+
+
+class Session:
+    """One box, one session. Used by one thread at a time; `interrupt` and `close` may come from any."""
+
+    def __init__(self, box: Box, limits: Limits, serve: Serve, on_log: Callable[[str], None]) -> None:
+        self._box = box
+        self._limits = limits
+        self._serve = serve
+        self._on_log = on_log
+        self._clock = time.monotonic
+        self._connection = Connection("host", Budget.from_limits(limits))
+        self._seq = 0
+        self._step: _Step | None = None  # while a step runs
+        self._interrupt_reason: str | None = None  # set by `interrupt`, read by the step's thread
+        self.is_alive = True
+        self.enforcement: Enforcement = box.enforcement
+
+    # ---- life --------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Wait for HELLO and check what is in force. On any error the box is gone."""
+        deadline = Deadline(self._clock, self._limits.start_s)
+        try:
+            hello = self._expect(Hello, deadline).message
+            assert isinstance(hello, Hello)  # noqa: S101  # nosec B101 - _expect returned it
+            self.enforcement = self._box.verify(hello.report)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the box and remove every trace of it. Idempotent."""
+        self.is_alive = False
+        self._box.close()
+
+    def interrupt(self, reason: str) -> None:
+        """End the running step, keeping the session if the code can be interrupted. From any thread; no step: no effect."""
+        if self._step is not None:
+            self._interrupt_reason = reason
+            self._box.channel.wake()
+
+    # ---- between steps -----------------------------------------------------------------------------------
+
+    def configure(self, authorized: tuple[str, ...], tools: tuple[str, ...], gate: str) -> None:
+        """Say what snippets may import and which tools exist."""
+        self._order(Configure(authorized, tools, gate), {}, Ready)  # type: ignore[arg-type]  # config.py has checked it
+
+    def set(self, trees: Mapping[str, object], encoded: Encoded) -> None:
+        """Put variables into the box."""
+        delivery = self._order(Set(dict(trees)), encoded.blobs, Ready)
+        if isinstance(delivery.message, Ready) and delivery.message.error:
+            raise BackendError(f"the box could not take the variables: {delivery.message.error}")
+
+    def get(self, name: str) -> object:
+        """Read one variable; KeyError if the box has none of that name, Opaque if its value cannot cross."""
+        delivery = self._order(Get((name,)), {}, Values)
+        values = delivery.message
+        assert isinstance(values, Values)  # noqa: S101  # nosec B101 - _order returned it
+        if name in values.opaque:
+            return Opaque(*values.opaque[name])
+        if name not in values.values:
+            raise KeyError(name)
+        return _read(delivery, values.values[name])[0]
+
+    def _order(self, message: Message, blobs: Mapping[int, bytes | bytearray | memoryview], answer: type[Message]) -> Delivery:
+        deadline = Deadline(self._clock, self._limits.start_s)
+        try:
+            self._send(message, blobs, deadline)
+            return self._expect(answer, deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def _expect(self, kind: type[Message], deadline: Deadline) -> Delivery:
+        while not deadline.has_passed():
+            delivery = self._receive(deadline, lambda _bytes: None)
+            if delivery is None:
+                continue
+            if not isinstance(delivery.message, kind):
+                raise WireViolation(f"the box sent {type(delivery.message).__name__} where {kind.__name__} is due")
+            return delivery
+        raise BoxDied(f"the box did not answer within {self._limits.start_s} s", "unknown")
+
+    # ---- one step ----------------------------------------------------------------------------------------
+
+    def run(self, code: str, wall_s: float | None) -> Outcome:
+        """Run one snippet to its outcome. Raises RunStopped or AuditError when a tool call ended in one."""
+        self._seq += 1
+        step = self._step = _Step(self._seq, wall_s, Deadline(self._clock, wall_s))
+        try:
+            return self._run(step, code)
+        except BaseException:  # the user's Ctrl-C, a stop, a bug of ours: no half-run step may stay behind
+            if not step.is_done:
+                self.close()
+            raise
+        finally:
+            self._step = None
+            self._interrupt_reason = None
+
+    def _run(self, step: _Step, code: str) -> Outcome:
+        try:
+            self._send(Run(step.seq, code), {}, step.deadline)
+            while True:
+                self._press_on(step)
+                delivery = self._receive(step.deadline, lambda raw: self._stderr(step, raw))
+                if delivery is None:
+                    continue
+                outcome = self._take(step, delivery)
+                if outcome is not None:
+                    return outcome
+        except WireViolation as violation:
+            self.close()
+            return self._ended(step, None) or Broke(
+                f"The sandbox broke its protocol and was ended: {violation}", _logs(step), is_violation=True
+            )
+        except BoxDied as death:
+            self.close()
+            return self._ended(step, None) or self._died(step, death)
+
+    def _take(self, step: _Step, delivery: Delivery) -> Outcome | None:
+        step.frames += 1
+        if step.frames > self._limits.frames and step.ending is None:
+            self._end(step, _Ending(Limit.OUTPUT, f"The code sent more than {self._limits.frames} messages in one step."))
+        match delivery.message:
+            case Log(text):
+                self._log(step, text)
+            case Call() as call:
+                self._call(step, delivery, call)
+            case Done() as done:
+                step.is_done = True
+                return self._ended(step, done) or self._done(step, delivery, done)
+            case other:
+                raise WireViolation(f"the box sent {type(other).__name__} during a step")
+        return None
+
+    def _press_on(self, step: _Step) -> None:
+        """Move an ending step on: first the polite signal, then, after `grace_s`, the kill."""
+        if self._interrupt_reason is not None and step.ending is None:
+            message = f"The step was interrupted: {self._interrupt_reason}"
+            self._end(step, _Ending(Limit.INTERRUPTED, message))
+        if not step.deadline.has_passed():
+            return
+        if step.ending is None:
+            message = f"Code execution exceeded the maximum execution time of {step.wall_s:g} seconds"
+            self._end(step, _Ending(Limit.TIME, message))
+        elif step.is_interrupted:
+            self._box.kill()
+            raise BoxDied("the code did not react to the interrupt", "killed")
+        else:
+            self._interrupt_box(step)
+
+    def _end(self, step: _Step, ending: _Ending) -> None:
+        """From here on nothing the code does counts any more."""
+        step.ending = ending
+        if ending.limit is None:
+            step.deadline = Deadline(self._clock, FINAL_WAIT_S)
+        else:
+            self._interrupt_box(step)
+
+    def _interrupt_box(self, step: _Step) -> None:
+        step.is_interrupted = True
+        step.deadline = Deadline(self._clock, self._limits.grace_s)
+        self._box.interrupt()
+
+    def _ended(self, step: _Step, done: Done | None) -> Outcome | None:
+        """The outcome of a step that was ending; `done` is None when the box is gone."""
+        ending = step.ending
+        if ending is None:
+            return None
+        if ending.error is not None:
+            raise ending.error
+        if ending.answer is not None:
+            return FinalAnswer(ending.answer.final, _logs(step), state_lost=done is None)
+        assert ending.limit is not None  # noqa: S101  # nosec B101 - an ending is one of the three
+        return LimitHit(ending.limit, ending.message, _logs(step), state_lost=done is None)
+
+    def _died(self, step: _Step, death: BoxDied) -> Outcome:
+        if death.cause == "oom":
+            mib = self._limits.memory_bytes // 2**20
+            message = f"The code used more than the {mib} MiB of memory it may use and was ended."
+            return LimitHit(Limit.MEMORY, message, _logs(step), state_lost=True)
+        return Broke(f"The code ended its own process: {death}", _logs(step), is_violation=False)
+
+    def _done(self, step: _Step, delivery: Delivery, done: Done) -> Outcome:
+        match done.kind:
+            case "error":
+                return Raised(done.type_name, done.text, _logs(step))
+            case "value":
+                value: object = Opaque(done.type_name, done.text)
+                if done.has_value:
+                    value = _read(delivery, done.value)[0]
+                return Finished(value, done.text, _logs(step))
+            case "final" | "interrupted":
+                raise WireViolation(f"DONE says {done.kind!r} without a reason from the host")
+            case never:
+                assert_never(never)
+
+    # ---- calls -------------------------------------------------------------------------------------------
+
+    def _call(self, step: _Step, delivery: Delivery, call: Call) -> None:
+        if step.ending is not None:
+            self._reply(step, Result(call.call, "error", None, "RuntimeError", "the step is over"), {})
+            return
+        step.calls += 1
+        values = _read(delivery, *call.args, *call.kwargs.values())
+        args, kwargs = values[: len(call.args)], dict(zip(call.kwargs, values[len(call.args) :], strict=True))
+        if step.calls > self._limits.calls:
+            message = f"more than {self._limits.calls} tool calls in one step; call {call.tool!r} in a later step"
+            self._reply(step, Result(call.call, "error", None, "RuntimeError", message), {})
+            return
+        try:
+            answer = self._serve_call(step, call.tool, args, kwargs)
+        except (Exception, RunStopped) as error:  # noqa: BLE001 - raised again once the box has left the step
+            self._leave(step, call, _Ending(error=error))
+        else:
+            self._answer(step, call, answer)
+
+    def _answer(self, step: _Step, call: Call, answer: Answer) -> None:
+        if answer.kind == "final":
+            self._leave(step, call, _Ending(answer=answer))
+        elif answer.kind == "error":
+            self._reply(step, Result(call.call, "error", None, answer.type_name, answer.message), {})
+        else:
+            assert answer.encoded is not None  # noqa: S101  # nosec B101 - a value comes encoded
+            self._reply(step, Result(call.call, "value", answer.encoded.tree), answer.encoded.blobs)
+
+    def _leave(self, step: _Step, call: Call, ending: _Ending) -> None:
+        self._end(step, ending)
+        self._reply(step, Result(call.call, "final"), {})
+
+    def _serve_call(self, step: _Step, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
+        """Run the host's side with the box's wall clock stopped; CPU that the box burns meanwhile is charged."""
+        started, cpu_before = self._clock(), self._box.cpu_s()
+        step.deadline.pause()
+        try:
+            return self._serve(tool, args, kwargs)
+        finally:
+            charge = 0.0
+            if cpu_before is not None and self._clock() - started > CPU_CHARGE_FROM_S:
+                charge = (self._box.cpu_s() or cpu_before) - cpu_before
+            step.deadline.resume(charge)
+
+    def _reply(self, step: _Step, result: Result, blobs: Mapping[int, bytes | bytearray | memoryview]) -> None:
+        self._send(result, blobs, step.deadline)
+
+    # ---- output ------------------------------------------------------------------------------------------
+
+    def _stderr(self, step: _Step, raw_data: bytes) -> None:
+        self._log(step, raw_data.decode("utf-8", "backslashreplace"))
+
+    def _log(self, step: _Step, text: str) -> None:
+        if step.ending is not None:
+            return
+        step.log_bytes += len(text.encode())
+        if step.log_bytes > self._limits.logs_bytes:
+            text = text[: self._limits.logs_bytes // 4]
+            self._end(step, _Ending(Limit.OUTPUT, f"The code printed more than {self._limits.logs_bytes} bytes in one step."))
+        step.logs.append(text)
+        self._on_log(text)
+
+    # ---- bytes -------------------------------------------------------------------------------------------
+
+    def _send(self, message: Message, blobs: Mapping[int, bytes | bytearray | memoryview], deadline: Deadline) -> None:
+        try:
+            for piece in self._connection.send(message, blobs):
+                remaining = deadline.remaining_s()
+                self._box.channel.send(piece, self._limits.start_s if remaining is None else max(remaining, 1.0))
+        except TimeoutError as error:
+            raise BoxDied("the box no longer reads", "unknown") from error
+
+    def _receive(self, deadline: Deadline, on_stderr: Callable[[bytes], None]) -> Delivery | None:
+        """The next message, or None when it is time to look at the clock or the interrupt."""
+        try:
+            delivery = self._connection.next()
+            if delivery is not None:
+                return delivery
+            remaining = deadline.remaining_s()
+            received = self._box.channel.receive(60.0 if remaining is None else remaining)
+            if received is None:
+                return None
+            if received.stream is Stream.STDERR:
+                on_stderr(received.raw_data)
+                return None
+            if not received.raw_data:
+                self._raise_death()
+            self._connection.feed(received.raw_data)
+            return None
+        except WireError as error:
+            raise WireViolation(str(error)) from error
+
+    def _raise_death(self) -> None:
+        ended = self._box.exit()
+        raise BoxDied(ended.detail, ended.cause)
+
+
+def _read(delivery: Delivery, *trees: object) -> list[object]:
+    """Decode all the trees of a message: a WireError here is the box's fault like any other."""
+    try:
+        values = [decode(tree, delivery.blobs) for tree in trees]
+        delivery.blobs.finish()
+    except WireError as error:
+        raise WireViolation(str(error)) from error
+    return values
+
+
+def _logs(step: _Step) -> str:
+    return "".join(step.logs)

@@ -1,0 +1,191 @@
+"""The tools of one agent: exact name to callable, arguments bound to keywords and checked, results encoded.
+
+A call arrives as a name, positionals and keywords that the box *claims*. It leaves as one mapping by keyword that was
+checked against the tool's declared inputs; that mapping is what every hook judges and what the tool gets.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+
+from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.governor import Failed, Governor, Refused, Value, refusal_text
+from smolagents_hardened.handles import Handles
+from smolagents_hardened.limits import Limits
+from smolagents_hardened.session import Answer
+from smolagents_hardened.wire.values import EncodeBudget, EncodeError, encode
+
+FINAL_ANSWER = "final_answer"
+MESSAGE_CHARACTERS = 4000  # of one tool's error
+
+# What a declared input type accepts. bool is no integer; "object" is anything structured, a data frame or a handle too.
+_SCALARS = (str, int, float, bool, bytes, type(None))
+_ACCEPTS: dict[str, Callable[[object], bool]] = {
+    "any": lambda value: True,
+    "null": lambda value: value is None,
+    "string": lambda value: type(value) is str,
+    "boolean": lambda value: type(value) is bool,
+    "integer": lambda value: type(value) is int,
+    "number": lambda value: type(value) in (int, float),
+    "array": lambda value: isinstance(value, list | tuple) or type(value).__name__ == "ndarray",
+    "object": lambda value: not isinstance(value, _SCALARS) and not isinstance(value, list | tuple | PurePosixPath),
+    "image": lambda value: not isinstance(value, _SCALARS),
+    "audio": lambda value: not isinstance(value, _SCALARS),
+}
+
+
+class MakeCall(Protocol):
+    """Builds the ToolCall of one call: the executor knows the run, the step and the agent."""
+
+    def __call__(self, tool: str, arguments: Mapping[str, object]) -> ToolCall: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tool: how its arguments are bound, checked and passed."""
+
+    name: str
+    function: Callable[..., object]
+    inputs: Mapping[str, Mapping[str, Any]] | None  # None: a plain function, bound by its signature
+    signature: inspect.Signature | None
+
+    def bind(self, args: list[object], kwargs: dict[str, object]) -> dict[str, object]:
+        """Positionals, keywords, or one dict of the inputs: all become keywords. Raises TypeError like a Python call."""
+        if self.inputs is None:
+            return self._bind_function(args, kwargs)
+        if len(args) == 1 and not kwargs and _is_dict_of(args[0], self.inputs):
+            args, kwargs = [], args[0]  # type: ignore[assignment]  # _is_dict_of has looked
+        if len(args) > len(self.inputs):
+            raise TypeError(f"{self.name}() takes {len(self.inputs)} arguments but {len(args)} were given")
+        bound = dict(zip(self.inputs, args, strict=False))
+        twice = sorted(bound.keys() & kwargs.keys())
+        if twice:
+            raise TypeError(f"{self.name}() got multiple values for argument {twice[0]!r}")
+        return self.check({**bound, **kwargs})
+
+    def check(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """The arguments in the order of the inputs, each of its declared type; TypeError says which is not."""
+        if self.inputs is None:
+            return self._bind_function([], dict(arguments)) if self.signature else dict(arguments)
+        unknown = [name for name in arguments if name not in self.inputs]
+        if unknown:
+            raise TypeError(f"{self.name}() has no argument {unknown[0]!r}; it takes: {', '.join(self.inputs) or 'none'}")
+        for name, declared in self.inputs.items():
+            if name in arguments:
+                self._check_type(name, declared, arguments[name])
+            elif not declared.get("nullable", False):
+                raise TypeError(f"{self.name}() misses the argument {name!r}")
+        return {name: arguments[name] for name in self.inputs if name in arguments}
+
+    def call(self, arguments: Mapping[str, object]) -> object:
+        """Run the tool's own `__call__` (telemetry instruments it) in this thread."""
+        if self.signature is None:
+            return self.function(**arguments)
+        bound = inspect.BoundArguments(self.signature, dict(arguments))  # type: ignore[arg-type]
+        return self.function(*bound.args, **bound.kwargs)
+
+    def _check_type(self, name: str, declared: Mapping[str, Any], value: object) -> None:
+        types = declared.get("type", "any")
+        wanted = [types] if isinstance(types, str) else list(types)
+        if value is None and declared.get("nullable", False):
+            return
+        if not any(_ACCEPTS.get(one, _ACCEPTS["any"])(value) for one in wanted):
+            given = type(value).__name__
+            hint = ": convert it with str()" if "string" in wanted else ""
+            raise TypeError(f"argument {name!r} of {self.name}() must be {' or '.join(wanted)}, not {given}{hint}")
+
+    def _bind_function(self, args: list[object], kwargs: dict[str, object]) -> dict[str, object]:
+        if self.signature is None:
+            if args:
+                raise TypeError(f"{self.name}() has no signature that can be read: call it by keyword")
+            return kwargs
+        return dict(self.signature.bind(*args, **kwargs).arguments)
+
+
+def _is_dict_of(value: object, inputs: Mapping[str, object]) -> bool:
+    return isinstance(value, dict) and all(key in inputs for key in value)
+
+
+class Toolbox:
+    """Serves the calls of one session's box, one at a time, through the governor."""
+
+    def __init__(self, governor: Governor, limits: Limits, make_call: MakeCall) -> None:
+        self._governor = governor
+        self._make_call = make_call
+        self._entries: dict[str, Entry] = {}
+        self.handles = Handles()
+        self._budget = EncodeBudget(
+            inline_bytes=limits.value_bytes // 2, nodes=limits.nodes // 2, depth=limits.depth // 2, blob_bytes=limits.blob_bytes
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The exact names, in the order they were given."""
+        return tuple(self._entries)
+
+    def replace(self, tools: Mapping[str, Callable[..., object]]) -> None:
+        """Offer these tools from now on. Raises ConfigError for a name that is none, or a tool that cannot be governed."""
+        self._entries = {name: _entry(name, tool) for name, tool in tools.items()}
+
+    def serve(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
+        """One call, whole. Raises RunStopped and AuditError; everything else is an Answer."""
+        entry = self._entries.get(tool)
+        if entry is None:
+            return Answer("error", None, "NameError", f"there is no tool {tool!r}; there are: {', '.join(self._entries)}")
+        try:
+            arguments = entry.bind(args, kwargs)
+        except TypeError as error:
+            return Answer("error", None, "TypeError", str(error))
+        served = self._governor.serve(
+            self._make_call(tool, arguments), entry.check, lambda checked: entry.call(self.handles.resolve(checked))
+        )
+        match served:
+            case Value(value):
+                return self._give(tool, value)
+            case Refused() as refused:
+                return Answer("error", None, "PermissionError", refusal_text(tool, refused))
+            case Failed(error):
+                return Answer("error", None, _type_name(error), without_host_paths(str(error))[:MESSAGE_CHARACTERS])
+
+    def _give(self, tool: str, value: object) -> Answer:
+        if tool == FINAL_ANSWER:
+            return Answer("final", final=value)
+        try:
+            return Answer("value", encode(value, limits=self._budget, on_unknown=self.handles.keep))
+        except EncodeError as error:
+            message = f"the result of {tool!r} cannot be given to the code: {error}"
+            return Answer("error", None, "ValueError", message)
+
+
+def _entry(name: str, tool: Callable[..., object]) -> Entry:
+    if not name.isidentifier() or not name.isascii():
+        raise ConfigError(f"a tool's name must be an ASCII Python identifier, not {name!r}")
+    inputs = getattr(tool, "inputs", None)
+    if isinstance(inputs, Mapping):
+        return Entry(name, tool, inputs, None)
+    try:
+        return Entry(name, tool, None, inspect.signature(tool))
+    except (TypeError, ValueError):
+        return Entry(name, tool, None, None)
+
+
+def _type_name(error: BaseException) -> str:
+    """The error's own type, or its nearest builtin base: that is what an `except` in the snippet can name."""
+    names = [base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins"]
+    return names[0] if names and names[0] not in ("Exception", "object") else type(error).__name__
+
+
+def without_host_paths(text: str) -> str:
+    """Replace the host's own directories: an error of a tool must not tell the box where it runs."""
+    roots = {os.path.expanduser("~"), os.getcwd(), sys.prefix, sys.base_prefix, tempfile.gettempdir()}
+    for root in sorted(roots - {"/", ""}, key=len, reverse=True):
+        text = text.replace(root, "<host>")
+    return text

@@ -1,0 +1,186 @@
+"""Strict, bounded JSON: what the standard library's scanner accepts, minus everything that is ambiguous.
+
+The strategy: first one linear pass in C over the bytes counts commas and brackets outside strings, so that size and
+depth are known *before* an object is made; only then the standard scanner builds, with hooks that refuse what it
+would let through (duplicate keys, NaN, 1e400, huge integers, lone surrogates).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from smolagents_hardened.wire.errors import WireError
+
+KIB = 2**10
+MIB = 2**20
+# The decoder recurses at most four frames of Python a level: 150 levels stay clear of the default limit of 1,000.
+MAX_DEPTH = 150
+
+
+class HasLimits(Protocol):
+    """Anything that names these five numbers: `limits.Limits` on the host, its JSON in the box."""
+
+    @property
+    def frame_bytes(self) -> int: ...
+    @property
+    def nodes(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def blob_bytes(self) -> int: ...
+    @property
+    def text_bytes(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bounds of one message. The defaults are those of `limits.Limits`.
+
+    `nodes` counts as the scanner does (one, plus each comma and each opening bracket); `depth` counts brackets and is
+    at most MAX_DEPTH; `blob_bytes` bounds all blobs of a message together, and what decoding them may come to.
+    """
+
+    frame_bytes: int = 1 * MIB
+    nodes: int = 100_000
+    depth: int = 64
+    blob_bytes: int = 128 * MIB
+    text_bytes: int = 64 * KIB
+
+    def __post_init__(self) -> None:
+        if min(self.frame_bytes, self.nodes, self.depth, self.blob_bytes, self.text_bytes) < 1:
+            raise ValueError("every number of a Budget is at least 1")
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"Budget.depth is at most {MAX_DEPTH}: the decoder recurses")
+
+    @classmethod
+    def from_limits(cls, limits: HasLimits) -> Budget:
+        """Take the numbers from a Limits; a depth beyond MAX_DEPTH is cut to it."""
+        return cls(
+            limits.frame_bytes,
+            limits.nodes,
+            min(limits.depth, MAX_DEPTH),
+            limits.blob_bytes,
+            limits.text_bytes,
+        )
+
+
+# JSON as this scanner gives it: no NaN, no Infinity, no duplicate key, no lone surrogate.
+Tree = None | bool | int | float | str | list["Tree"] | dict[str, "Tree"]
+
+MAX_INT = 2**53  # beyond it, JSON readers disagree about integers; values.py sends such numbers as text
+INT_DIGITS = 16  # of 2**53
+FLOAT_CHARS = 32  # repr of a double has at most 24 characters
+
+# Possessive, so that the matcher keeps nothing to backtrack to, however long the string.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_OPENING = frozenset(b"[{")
+
+
+def measure(body: bytes, budget: Budget) -> int:
+    """Count nodes (one, plus each comma and each opening bracket outside strings) and check them and the depth."""
+    # A string is at most a key or a value of a node: more quotes than this cannot be within the budget, and cutting
+    # them out would cost memory.
+    if body.count(b'"') - body.count(b'\\"') > 4 * budget.nodes:
+        raise WireError("nodes", f"more than {budget.nodes} JSON nodes")
+    skeleton = _STRING.sub(b"", body)
+    opened = skeleton.count(b"[") + skeleton.count(b"{")
+    nodes = 1 + skeleton.count(b",") + opened
+    if nodes > budget.nodes:
+        raise WireError("nodes", f"{nodes} JSON nodes; the limit is {budget.nodes}")
+    if skeleton.count(b"]") + skeleton.count(b"}") != opened:
+        raise WireError("json", "brackets that do not match")
+    depth = 0
+    for bracket in _BRACKET.finditer(skeleton):
+        depth += 1 if bracket[0][0] in _OPENING else -1
+        if depth > budget.depth:
+            raise WireError("depth", f"JSON nested deeper than {budget.depth}")
+    return nodes
+
+
+def parse(body: bytes, budget: Budget) -> dict[str, Tree]:
+    """Read one JSON object. Raises WireError for everything else; see PROTOCOL.md for each odd input."""
+    if len(body) > budget.frame_bytes:
+        raise WireError("frame-size", f"{len(body)} bytes of JSON; the limit is {budget.frame_bytes}")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise WireError("utf-8", f"not UTF-8 at byte {error.start}") from None
+    measure(body, budget)
+    tree = _build(text)
+    if not isinstance(tree, dict):
+        raise WireError("json", "the top level is not an object")
+    if _SURROGATE_ESCAPE.search(body):
+        _refuse_lone_surrogates(tree)
+    return tree
+
+
+def dump(tree: dict[str, Tree], budget: Budget) -> bytes:
+    """Write one object compactly, as UTF-8. Raises WireError for what `parse` would refuse on the other side."""
+    body = to_bytes(tree)
+    if len(body) > budget.frame_bytes:
+        raise WireError("frame-size", f"a message of {len(body)} bytes; the limit is {budget.frame_bytes}")
+    measure(body, budget)
+    return body
+
+
+def to_bytes(tree: Tree) -> bytes:
+    """The compact UTF-8 JSON of a tree, without a budget."""
+    try:
+        text = json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WireError("json", f"not plain JSON: {type(error).__name__}") from error
+
+
+def _build(text: str) -> object:
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise WireError("json", f"{error.msg} at character {error.pos}") from None
+    except RecursionError:  # the depth is bounded, but the caller's own stack may be nearly full
+        raise WireError("depth", "no stack left to read JSON") from None
+
+
+def _refuse_lone_surrogates(tree: object) -> None:
+    try:
+        json.dumps(tree, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise WireError("surrogate", "a lone surrogate in a string") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    built = dict(pairs)
+    if len(built) != len(pairs):
+        raise WireError("duplicate-key", "an object with a key that occurs twice")
+    if any("\0" in key for key in built):
+        raise WireError("nul", "a NUL in a key")
+    return built
+
+
+def _int(literal: str) -> int:
+    if len(literal.lstrip("-")) > INT_DIGITS or abs(number := int(literal)) > MAX_INT:
+        raise WireError("number", "an integer beyond 2**53 that is not tagged text")
+    return number
+
+
+def _float(literal: str) -> float:
+    if len(literal) > FLOAT_CHARS:
+        raise WireError("number", f"a number of more than {FLOAT_CHARS} characters")
+    number = float(literal)
+    if number in (float("inf"), float("-inf")):
+        raise WireError("number", "a number beyond the range of a double")
+    return number
+
+
+def _constant(literal: str) -> NoReturn:
+    raise WireError("number", f"{literal} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant
+)
