@@ -1,4 +1,8 @@
-"""Runs once inside the image while it is built: byte code, no set-id file, and a manifest. Standard library only."""
+"""Runs inside the image while it is built: byte code, no set-id file, and a manifest. Standard library only.
+
+Its one argument is the step: `packages` once they are in place, `hardened` once our own code is. The first takes long and
+its result stays the same while our code changes, so the engine can keep it.
+"""
 
 import compileall
 import importlib.machinery
@@ -27,10 +31,9 @@ def clear_set_id_bits():
                 os.chmod(path, stat.S_IMODE(mode) & ~(stat.S_ISUID | stat.S_ISGID))
 
 
-def compile_everything():
+def compile_all(*directories):
     """Byte code that is never checked against its source: the root is read-only, and a stat for each import is saved."""
-    stdlib = os.path.dirname(os.__file__)
-    for directory in (stdlib, PACKAGES, HARDENED):
+    for directory in directories:
         compileall.compile_dir(
             directory,
             quiet=2,  # some packages carry templates that are no Python
@@ -71,10 +74,13 @@ def manifest():
 
 def main():
     os.umask(0o022)
-    clear_set_id_bits()
-    compile_everything()
-    with open(os.path.join(HARDENED, "manifest.json"), "w") as stream:
-        json.dump(manifest(), stream, sort_keys=True, separators=(",", ":"))
+    if sys.argv[1] == "packages":
+        clear_set_id_bits()
+        compile_all(os.path.dirname(os.__file__), PACKAGES)
+    else:
+        compile_all(HARDENED)
+        with open(os.path.join(HARDENED, "manifest.json"), "w") as stream:
+            json.dump(manifest(), stream, sort_keys=True, separators=(",", ":"))
 
 
 main()

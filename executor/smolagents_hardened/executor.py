@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from pathlib import Path
 from threading import Lock
 from typing import Any, assert_never
 
@@ -25,9 +24,10 @@ from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.backends.base import Backend, BoxRequest, Manifest
 from smolagents_hardened.backends.choice import choose
 from smolagents_hardened.backends.enforcement import Enforcement
-from smolagents_hardened.errors import ConfigError, HardenedError
+from smolagents_hardened.errors import ConfigError, HardenedError, RunStopped
 from smolagents_hardened.governance.call import CodeCall, ToolCall
-from smolagents_hardened.governance.governor import Governor, refusal_text
+from smolagents_hardened.governance.governor import Governor
+from smolagents_hardened.governance.served import refusal_text
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, LimitHit, Outcome, Raised
 from smolagents_hardened.session import Session
 from smolagents_hardened.toolbox import Toolbox
@@ -71,7 +71,8 @@ class State(Mapping[str, object]):
 class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ships no types
     """Runs the snippets of one agent in one hardened box at a time.
 
-    The options are those of `config.Options`; everything can be plain JSON. Nothing is started by the constructor but the
+    The options are those of `config.Options`, all of which can be plain JSON, and `on_print`, a callable that gets what the
+    snippet prints as it comes. Nothing is started by the constructor but the
     image's manifest is read: an authorised import that it lacks is a ConfigError. The box starts with the first snippet.
 
     Raises ConfigError, BackendUnavailable; a step raises smolagents' InterpreterError (the model reads it), RunStopped
@@ -79,13 +80,17 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     """
 
     def __init__(self, additional_authorized_imports: Sequence[str] = (), logger: Any = None, **options: Any) -> None:
+        on_print = options.pop("on_print", None)
         config.refuse_unknown(options)
         self.config = config.from_options(additional_authorized_imports, config.Options(**options))
         self._logger = logger
+        self._on_print: Callable[[str], None] | None = on_print
         self._run_id = uuid.uuid4().hex
         self._step = 0
         self._agent = "agent"
         self._code = ""
+        self._printed: list[str] = []  # of the running step, as it comes
+        self._stopped: RunStopped | None = None
         self._entered = Lock()
         self._tools: dict[str, Callable[..., object]] = {}
         self._variables: dict[str, object] = {}  # what the host has sent: sent again to a fresh box
@@ -160,6 +165,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         assert self._enforcement is not None  # noqa: S101  # nosec B101 - _ready has set it
         return self._enforcement
 
+    def take_stop(self) -> RunStopped | None:
+        """What stopped the run in the latest step, once."""
+        stopped, self._stopped = self._stopped, None
+        return stopped
+
     def name_agent(self, name: str) -> None:
         """The name under which calls are judged and recorded."""
         self._agent = name
@@ -182,6 +192,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _run(self, code: str) -> CodeOutput:
         self._step += 1
         self._code = code
+        self._printed.clear()
         self.state.logs = ""
         chain = (*_AT_WORK.get(), self._agent)
         call = CodeCall(self._run_id, self._step, self._agent, chain, code, digest_text(code))
@@ -192,14 +203,17 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         at_work = _AT_WORK.set(chain)
         try:
             outcome = session.run(code, self.config.wall_s)
+        except RunStopped as stopped:
+            self._stopped = stopped
+            raise
         finally:
             _AT_WORK.reset(at_work)
+            self.state.logs = truncate_content("".join(self._printed), max_length=self.config.print_characters)
             if not session.is_alive:
                 self._session = None
         return self._output(outcome)
 
     def _output(self, outcome: Outcome) -> CodeOutput:
-        self.state.logs = truncate_content(outcome.logs, max_length=self.config.print_characters)
         match outcome:
             case Finished(value):
                 return CodeOutput(output=value, logs=self.state.logs, is_final_answer=False)
@@ -317,13 +331,10 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     # ---- talking -----------------------------------------------------------------------------------------
 
     def _print(self, text: str) -> None:
-        """Prints of the box as they come; the agent's own logger shows them again, whole, after the step."""
+        self._printed.append(text)
+        if self._on_print is not None:
+            self._on_print(text)
 
     def _say(self, line: str) -> None:
         if self._logger is not None:
             self._logger.log(line)
-
-
-def path_of(trail: Trail) -> Path | None:
-    """Where the trail is written; None when it is kept in memory."""
-    return trail.path

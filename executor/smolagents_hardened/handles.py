@@ -16,13 +16,17 @@ class Handles:
 
     def __init__(self) -> None:
         self._objects: dict[str, object] = {}
+        self._given: dict[int, Handle] = {}  # id() of a held object, which cannot be reused while it is held
 
     def keep(self, value: object) -> Handle:
         """Give `value` an id. Raises EncodeError when the session holds too many already."""
+        if (given := self._given.get(id(value))) is not None:
+            return given
         if len(self._objects) >= MOST:
             raise EncodeError(f"{MOST} host objects are held already; return plain data from the tool instead")
         handle = Handle(secrets.token_hex(16), type(value).__name__, _short(value))
         self._objects[handle.id] = value
+        self._given[id(value)] = handle
         return handle
 
     def resolve(self, arguments: Mapping[str, object]) -> dict[str, object]:

@@ -18,7 +18,7 @@ from smolagents_hardened.deadline import Deadline
 from smolagents_hardened.errors import BackendError, BoxDied, RunStopped, WireViolation
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Opaque, Outcome, Raised
-from smolagents_hardened.wire.budget import Budget
+from smolagents_hardened.wire.json_text import Budget
 from smolagents_hardened.wire.connection import Connection, Delivery
 from smolagents_hardened.wire.errors import WireError
 from smolagents_hardened.wire.messages import Call, Configure, Done, Get, Hello, Log, Message, Ready, Result, Run, Set, Values

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
-from smolagents_hardened.governance.governor import Failed, Governor, Refused, Value, refusal_text
+from smolagents_hardened.governance.governor import Governor
+from smolagents_hardened.governance.served import Failed, Refused, Value, refusal_text
 from smolagents_hardened.handles import Handles
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.session import Answer

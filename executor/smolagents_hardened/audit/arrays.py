@@ -61,7 +61,9 @@ def shaped(value: Any) -> Shaped | None:
 
 
 def for_reading(value: Any) -> Any:
-    """A view or copy of an array-like value through which its owner's content cannot be changed by accident."""
+    """A view or copy of an array-like value through which its owner's content cannot be changed by
+    accident.
+    """
     found = shaped(value)
     if found is None:
         return value

@@ -1,8 +1,9 @@
-"""SHA-256 over the whole of a call: equal digests mean that the same tool gets the same values of the same types.
+"""SHA-256 over the whole of a call: equal digests mean that the same tool gets the same values of the same
+types.
 
-Each value becomes tag, length, content. `1`, `1.0`, `True` and `"1"` differ, so do a list and a tuple. Order in dicts and
-sets does not count: children are sorted by their own encoding. Canonical JSON would be no help here: it writes `1` and
-`1.0` alike and knows neither NaN nor bytes.
+Each value becomes tag, length, content. `1`, `1.0`, `True` and `"1"` differ, so do a list and a tuple.
+Order in dicts and sets does not count: children are sorted by their own encoding. Canonical JSON would be
+no help here: it writes `1` and `1.0` alike and knows neither NaN nor bytes.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _INLINE_BYTES = 64  # longer content enters as its own SHA-256, so that encoding
 def digest(tool: str, arguments: Mapping[str, object]) -> str:
     """SHA-256 (hex) over a tool's exact name and all of its arguments, by keyword.
 
-    Objects that are no data (a connection behind a handle) count by type and identity, within this process only.
-    Raises ValueError for values nested deeper than MAX_DEPTH.
+    Objects that are no data (a connection behind a handle) count by type and identity, within this process
+    only. Raises ValueError for values nested deeper than MAX_DEPTH.
     """
     return hashlib.sha256(_Encoder().encode((tool, dict(arguments)))).hexdigest()
 

@@ -33,7 +33,8 @@ class AppendFile:
     def after_fork(self) -> bool:
         """Take a descriptor of its own in a forked child; True where that was due.
 
-        flock belongs to the open file description, which a fork shares: parent and child would not keep each other out.
+        flock belongs to the open file description, which a fork shares: parent and child would not keep
+        each other out.
         """
         if self._pid == os.getpid():
             return False
@@ -45,7 +46,7 @@ class AppendFile:
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """Hold the lock; yields the size in bytes. Raises OSError when the file has been removed meanwhile."""
+        """Hold the lock; yields the size in bytes. Raises OSError when the file was removed meanwhile."""
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         try:
             facts = os.fstat(self._fd)
@@ -74,7 +75,9 @@ class AppendFile:
         try:
             written = os.write(self._fd, line)
             if written != len(line):
-                raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path))
+                raise OSError(
+                    errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path)
+                )
             if self._is_synced:
                 os.fdatasync(self._fd)
         except BaseException:
@@ -82,13 +85,17 @@ class AppendFile:
             raise
 
     def overwrite(self, line: bytes, start: int) -> None:
-        """Replace everything from `start` on, in one write: a crash within leaves a torn line again, never nothing."""
+        """Replace everything from `start` on, in one write: a crash within leaves a torn line again, never
+        nothing.
+        """
         flags = fcntl.fcntl(self._fd, fcntl.F_GETFL)
         fcntl.fcntl(self._fd, fcntl.F_SETFL, flags & ~os.O_APPEND)  # Linux's pwrite appends while it is set
         try:
             written = os.pwrite(self._fd, line, start)
             if written != len(line):
-                raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path))
+                raise OSError(
+                    errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path)
+                )
         finally:
             fcntl.fcntl(self._fd, fcntl.F_SETFL, flags)
         os.ftruncate(self._fd, start + len(line))

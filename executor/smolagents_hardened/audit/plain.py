@@ -1,8 +1,8 @@
 """Any value as a small JSON tree that canonical JSON accepts: what a reader of the trail gets to see of it.
 
-This is for reading and bounded in every direction; what counts as *the same* value is `digest`'s matter. What JSON cannot
-say becomes an object with the reserved key `$type`; a dict that itself has such a key is written as a list of pairs, so
-nobody can forge one.
+This is for reading and bounded in every direction; what counts as *the same* value is `digest`'s matter.
+What JSON cannot say becomes an object with the reserved key `$type`; a dict that itself has such a key is
+written as a list of pairs, so nobody can forge one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from smolagents_hardened.audit.arrays import Shaped, shaped
 from smolagents_hardened.audit.digest import digest_text, digest_value, type_name
@@ -22,7 +22,7 @@ MAX_INT = 2**53 - 1  # the largest integer of RFC 8785 (I-JSON)
 
 @dataclasses.dataclass(slots=True)
 class Budget:
-    """How much of a value is written: with the defaults a record stays below about 200 KiB.
+    """How much of a value is written: with the defaults one field takes some 100 KiB at most.
 
     `redacted` counts the secrets that were replaced on the way.
     """
@@ -34,8 +34,17 @@ class Budget:
     redacted: int = 0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Glimpse:
+    """Wraps a value of which a record should show a few hundred characters only."""
+
+    value: object
+
+
 def plain(value: object, budget: Budget | None = None, redactor: Redactor | None = None) -> object:
-    """Turn any value into JSON that RFC 8785 accepts; never raises for data, whatever its depth, size or cycles."""
+    """Turn any value into JSON that RFC 8785 accepts; never raises for data, whatever its depth, size or
+    cycles.
+    """
     return _Plainer(budget or Budget(), redactor).convert(value, 0)
 
 
@@ -71,14 +80,15 @@ class _Plainer:
             return text if _is_unicode(text) else {TAG: "str", "escaped": _escape(text)}
         head = _escape(text[: min(1024, max(budget.chars, 0))])
         budget.chars -= len(head)
+        if budget.chars <= 0:
+            budget.nodes = 0  # or a thousand more texts would each bring their hash
         return {TAG: "str", "chars": len(text), "sha256": digest_text(text), "head": head}
 
-    def _items(self, values: Iterable[object], depth: int) -> list[object]:
+    def _items(self, values: Collection[object], depth: int) -> list[object]:
         made: list[object] = []
-        total = len(values) if hasattr(values, "__len__") else -1
         for value in values:
             if self._budget.nodes <= 0:
-                made.append({TAG: "omitted", "of": f"{total - len(made)} more items"})
+                made.append({TAG: "omitted", "of": f"{len(values) - len(made)} more items"})
                 break
             made.append(self.convert(value, depth + 1))
         return made
@@ -87,7 +97,7 @@ class _Plainer:
         is_plain = all(type(key) is str and len(key) <= 256 and key.isprintable() for key in mapping)
         if not is_plain or TAG in mapping or len(mapping) > self._budget.nodes:
             return {TAG: "dict", "items": self._pairs(mapping, depth)}
-        return {key: self._member(key, value, depth) for key, value in mapping.items()}  # type: ignore[misc]
+        return {key: self._member(key, value, depth) for key, value in mapping.items()}
 
     def _pairs(self, mapping: Mapping[object, object], depth: int) -> list[object]:
         pairs: list[object] = []
@@ -104,14 +114,22 @@ class _Plainer:
             return self._redactor.mask(value)
         return self.convert(value, depth + 1)
 
+    def _glimpse(self, glimpse: Glimpse) -> object:
+        small = Budget(nodes=40, chars=400, text=400, depth=4)
+        made = plain(glimpse.value, small, self._redactor)
+        self._budget.redacted += small.redacted
+        return made
+
     def _tagged(self, value: object, depth: int) -> object:
         """Everything that has no JSON of its own."""
+        if type(value) is Glimpse:
+            return self._glimpse(value)
         name = type_name(value)[:200]
         if isinstance(value, bytes | bytearray):
             return {TAG: name, "size": len(value), "sha256": _sha256(value), "head": bytes(value[:32]).hex()}
-        found = shaped(value)
+        found = _summary(value)
         if found is not None:
-            return _summary(found)
+            return found
         if isinstance(value, Mapping):
             return {TAG: name, "items": self._pairs(value, depth)}
         if isinstance(value, list | tuple):
@@ -119,7 +137,9 @@ class _Plainer:
         if isinstance(value, set | frozenset):
             return {TAG: name, "items": self._items(_ordered(value), depth)}
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+            fields: dict[object, object] = {
+                field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)
+            }
             return {TAG: name, "fields": self._mapping(fields, depth)}
         return {TAG: name, "text": self._text(_described(value))}
 
@@ -128,12 +148,18 @@ def _integer(value: int) -> object:
     if -MAX_INT <= value <= MAX_INT:
         return value
     text = hex(value)  # decimal text is limited to 4300 digits
-    return {TAG: "int", "hex": text} if len(text) <= 256 else {TAG: "int", "bits": value.bit_length(), "head": text[:64]}
+    return (
+        {TAG: "int", "hex": text}
+        if len(text) <= 256
+        else {TAG: "int", "bits": value.bit_length(), "head": text[:64]}
+    )
 
 
 def _number(value: float) -> object:
     # RFC 8785 writes 1e16 as an integer beyond 2**53, which no strict reader takes back; -0.0 it writes as 0.
-    is_written = math.isfinite(value) and (not value.is_integer() or 0 < abs(value) <= MAX_INT or repr(value) == "0.0")
+    is_written = math.isfinite(value) and (
+        not value.is_integer() or 0 < abs(value) <= MAX_INT or repr(value) == "0.0"
+    )
     return value if is_written else {TAG: "float", "text": repr(value)}
 
 
@@ -156,8 +182,20 @@ def _ordered(values: Iterable[object]) -> list[object]:
         return list(values)
 
 
-def _summary(found: Shaped) -> dict[str, object]:
-    made: dict[str, object] = {TAG: found.type_name, "shape": list(found.shape), "sha256": digest_value(found.value)}
+def _summary(value: object) -> dict[str, object] | None:
+    try:
+        found = shaped(value)
+        return None if found is None else _array(found)
+    except Exception:  # noqa: BLE001  an array library's own failure (a closed image): the value is then any object
+        return None
+
+
+def _array(found: Shaped) -> dict[str, object]:
+    made: dict[str, object] = {
+        TAG: found.type_name,
+        "shape": list(found.shape),
+        "sha256": digest_value(found.value),
+    }
     if found.detail:
         made["detail"] = found.detail[:200]
     if not found.shape:

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from smolagents_hardened.audit.digest import digest_value
 
@@ -15,10 +16,12 @@ from smolagents_hardened.audit.digest import digest_value
 Rule = Callable[[str, object], bool]
 
 _WORDS = frozenset(
-    "password passwords passwd pwd passphrase passphrases secret secrets token credential credentials "
-    "authorization apikey apikeys cookie cookies".split()
+    {"secret", "secrets", "token", "credential", "credentials", "authorization", "cookie", "cookies", "pwd"}
 )
-_PAIRS = frozenset({("api", "key"), ("private", "key"), ("access", "key"), ("signing", "key"), ("encryption", "key")})
+_PARTS = ("password", "passwd", "passphrase", "apikey")  # also within a longer word: dbpassword
+_PAIRS = frozenset(
+    {("api", "key"), ("private", "key"), ("access", "key"), ("signing", "key"), ("encryption", "key")}
+)
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
@@ -26,14 +29,18 @@ _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 def is_secret_name(name: str) -> bool:
     """Whether a key's words say secret: `api_key`, `accessToken`, `DB_PASSWORD`; but not `max_tokens`."""
     words = [word.lower() for word in _SPLIT.findall(name[:256])]
-    return not _WORDS.isdisjoint(words) or any(pair in _PAIRS for pair in zip(words, words[1:], strict=False))
+    return (
+        not _WORDS.isdisjoint(words)
+        or any(part in word for word in words for part in _PARTS)
+        or any(pair in _PAIRS for pair in pairwise(words))
+    )
 
 
 class Redactor:
     """Finds secrets by key name and by the user's own rules, and replaces each by a keyed digest.
 
-    The key is random, lives as long as this object and is written nowhere: two records of one process show whether
-    they hold the same secret, and nobody can guess a secret back from its digest.
+    The key is random, lives as long as this object and is written nowhere: two records of one process show
+    whether they hold the same secret, and nobody can guess a secret back from its digest.
     """
 
     def __init__(self, rules: Sequence[Rule] = (), *, by_name: bool = True) -> None:

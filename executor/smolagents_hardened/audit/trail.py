@@ -1,7 +1,9 @@
-"""The audit trail: one chained record a line, in a file or in memory. What cannot be recorded raises AuditError.
+"""The audit trail: one chained record a line, in a file or in memory. What cannot be recorded raises
+AuditError.
 
-Several threads and processes may append to one file: each append holds a lock, reads what others have written since, and
-continues *their* chain. A line that a crash has torn is replaced by a record of kind `recovered` that quotes it.
+Several threads and processes may append to one file: each append holds a lock, reads what others have
+written since, and continues *their* chain. A line that a crash has torn is replaced by a record of kind
+`recovered` that quotes it.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ _TORN_CHARS = 4096
 class Trail:
     """An append-only chain of records.
 
-    Without a path every record is kept in memory, for as long as this object lives; with one, only the head is.
-    `clock` gives seconds since 1970. `fsync="always"` makes each record survive a power cut, for a disk write each;
-    "never" still survives the death of this process, kill -9 included.
+    Without a path every record is kept in memory, for as long as this object lives; with one, only the head
+    is. `clock` gives seconds since 1970. `fsync="always"` makes each record survive a power cut, for a disk
+    write each; "never" still survives the death of this process, kill -9 included.
 
     Raises AuditError when the file cannot be opened or is not an unbroken trail.
     """
@@ -63,7 +65,9 @@ class Trail:
 
     @property
     def head(self) -> str:
-        """The hash of the last record: keep it elsewhere, and a cut-off end shows. 64 zeros when there is none."""
+        """The hash of the last record: keep it elsewhere, and a cut-off end shows. 64 zeros when there is
+        none.
+        """
         return self._chain.head
 
     @property
@@ -74,8 +78,8 @@ class Trail:
     def append(self, kind: str, /, **fields: object) -> dict[str, object]:
         """Write one record and return it as written; values are made plain, bounded and redacted first.
 
-        Where a secret was redacted, fields called `digest` or `..._digest` are keyed too, so that it cannot be guessed from
-        them; the record then says `keyed`. Raises AuditError when it is not written wholly.
+        Where a secret was redacted, fields called `digest` or `..._digest` are keyed too, so that it cannot
+        be guessed from them; the record then says `keyed`. Raises AuditError when it is not written wholly.
         """
         body = self._plain(kind, fields)
         self._after_fork()
@@ -119,9 +123,12 @@ class Trail:
         clashes = sorted(set(fields) & set(RESERVED))
         if clashes or not all(name.isascii() for name in fields):
             raise ValueError(f"these names of fields are reserved or not ASCII: {clashes or sorted(fields)}")
-        budget = Budget()
-        body = {name: plain(value, budget, self._redactor) for name, value in fields.items()}
-        if budget.redacted:
+        body, redacted = {}, 0
+        for name, value in fields.items():
+            budget = Budget()  # one for each, so that no argument can crowd out the fields after it
+            body[name] = plain(value, budget, self._redactor)
+            redacted += budget.redacted
+        if redacted:
             for name, value in body.items():
                 if (name == "digest" or name.endswith("_digest")) and isinstance(value, str):
                     body[name] = self._redactor.keyed(value)
@@ -148,7 +155,9 @@ class Trail:
             return
         assert self._file is not None
         if size < self._end:
-            raise AuditError(f"audit trail {self.path} was cut off: {self._end - size} bytes are gone from its end")
+            raise AuditError(
+                f"audit trail {self.path} was cut off: {self._end - size} bytes are gone from its end"
+            )
         for line in self._file.lines(self._end, size):
             if not line.endswith(b"\n"):
                 self._recover(line)
@@ -163,7 +172,9 @@ class Trail:
             self._end += len(line)
 
     def _recover(self, raw_torn: bytes) -> None:
-        """Put a record that quotes the torn line in its place. That write never ended, so its call was never made."""
+        """Put a record that quotes the torn line in its place. That write never ended, so its call was
+        never made.
+        """
         assert self._file is not None
         text = raw_torn.decode("utf-8", "backslashreplace")
         torn = {"bytes": len(raw_torn), "sha256": sha256(raw_torn).hexdigest(), "head": text[:_TORN_CHARS]}
@@ -177,4 +188,6 @@ class Trail:
         try:
             yield
         except OSError as error:
-            raise AuditError(f"audit trail {self.path} could not be {verb}: {error.strerror or error}") from error
+            raise AuditError(
+                f"audit trail {self.path} could not be {verb}: {error.strerror or error}"
+            ) from error

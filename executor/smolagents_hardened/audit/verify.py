@@ -1,7 +1,8 @@
 """Check a trail with nothing but its file: each line's form, each record's hash, and the chain between them.
 
-After a problem the check goes on from what the record at hand says of itself, so that each change is named once.
-**Cutting records off the end leaves a perfect, shorter chain**: only a head that was kept elsewhere shows it.
+After a problem the check goes on from what the record at hand says of itself, so that each change is named
+once. **Cutting records off the end leaves a perfect, shorter chain**: only a head that was kept elsewhere
+shows it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong in one line (counted from 1); `kind` is 'form', 'edited', 'missing', 'order', 'spliced', 'torn' or 'head'."""
+    """What is wrong in one line (counted from 1); `kind` is 'form', 'edited', 'missing', 'order',
+    'spliced', 'torn' or 'head'.
+    """
 
     line: int
     kind: str
@@ -38,7 +41,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a check found. `unknown_outcomes` are calls that were about to run and of which nothing more is recorded."""
+    """What a check found. `unknown_outcomes` are calls that were about to run and of which nothing more is
+    recorded.
+    """
 
     ok: bool
     count: int
@@ -74,7 +79,9 @@ class Chain:
             return [Problem(self.count, "form", f"not a record in canonical form: {str(error)[:200]}")]
         problems = []
         if sha256(unsealed).hexdigest() != record["hash"]:
-            problems.append(Problem(self.count, "edited", f"record {record['seq']} does not match its own hash"))
+            problems.append(
+                Problem(self.count, "edited", f"record {record['seq']} does not match its own hash")
+            )
         link = self._link(record)
         if link is not None:
             problems.append(link)
@@ -135,14 +142,16 @@ def _refuse(text: str) -> float:
 def _check_members(record: object) -> None:
     if type(record) is not dict or any(key not in record for key in RESERVED):
         raise ValueError(f"a record is an object with {', '.join(RESERVED)}")
-    if type(record["seq"]) is not int or not all(type(record[key]) is str for key in RESERVED if key != "seq"):
+    if type(record["seq"]) is not int or not all(
+        type(record[key]) is str for key in RESERVED if key != "seq"
+    ):
         raise ValueError("seq is not a whole number, or hash, kind, prev, time is no text")
     if not _SHA256.fullmatch(record["hash"]) or not _SHA256.fullmatch(record["prev"]):
         raise ValueError("hash and prev are 64 hex digits each")
 
 
 def lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a trail with their newlines; one that is too long comes in pieces, which are no records."""
+    """The lines of a trail with their newlines; one that is too long comes in pieces that are no records."""
     while line := stream.readline(MAX_LINE_BYTES):
         yield line
 
@@ -150,8 +159,8 @@ def lines(stream: BinaryIO) -> Iterator[bytes]:
 def verify(path: str | Path, head: str | None = None) -> VerifyReport:
     """Check a whole trail; constant memory but for the calls without an outcome.
 
-    With `head`, the hash of the last record as it was noted elsewhere, a cut-off end shows as well: that record must be in
-    the file. Raises OSError when the file cannot be read.
+    With `head`, the hash of the last record as it was noted elsewhere, a cut-off end shows as well: that
+    record must be in the file. Raises OSError when the file cannot be read.
     """
     chain = Chain()
     problems: list[Problem] = []
@@ -167,5 +176,5 @@ def verify(path: str | Path, head: str | None = None) -> VerifyReport:
                 problems += found
             is_head_seen = is_head_seen or chain.head == head
     if not is_head_seen:
-        problems.append(Problem(chain.count, "head", f"no record has the expected hash {head}: the end was cut off"))
+        problems.append(Problem(chain.count, "head", f"no record has the expected hash {head}: cut off"))
     return VerifyReport(not problems, chain.count, chain.head, tuple(problems), chain.open_calls)

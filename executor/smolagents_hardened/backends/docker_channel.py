@@ -148,10 +148,10 @@ class AttachChannel:
         except OSError:
             pass  # the engine has closed it before us
         response = getattr(self._outer, "_response", None)  # holds the connection open on its own
-        self._outer.close()
-        self._transport.close()
         if response is not None:
             response.close()
+        self._outer.close()
+        self._transport.close()
 
     def _read(self) -> bool:
         """Take what is there; whether that changed anything."""

@@ -9,15 +9,11 @@ import secrets
 from dataclasses import dataclass
 
 from smolagents_hardened.backends.base import BoxRequest
-from smolagents_hardened.limits import KIB, MIB, Limits
+from smolagents_hardened.limits import MIB, Limits
 
 Config = dict[str, object]
 
 SCRATCH = "/tmp"
-# POSIX semaphores (multiprocessing.pool.ThreadPool, joblib) are files here; they are 32 bytes each.
-SHARED_MEMORY = "/dev/shm"
-SHARED_MEMORY_BYTES, SHARED_MEMORY_FILES = 64 * KIB, 64
-
 # No user of the host has a number in this range (systemd's dynamic users and subuid ranges end below it), and the kernel
 # counts processes, keys and pending signals per number. Two boxes share one with a chance of one in a billion.
 USERS = range(1_100_000_000, 2_100_000_000)
@@ -84,11 +80,8 @@ def ulimits(limits: Limits) -> dict[str, int]:
 
 def tmpfs(limits: Limits) -> dict[str, str]:
     """Every place that can be written to, and its bounds."""
-    flags = "rw,noexec,nosuid,nodev,mode=1777"
-    return {
-        SCRATCH: f"{flags},size={limits.scratch_bytes},nr_inodes={limits.scratch_files}",
-        SHARED_MEMORY: f"{flags},size={SHARED_MEMORY_BYTES},nr_inodes={SHARED_MEMORY_FILES}",
-    }
+    bounds = f"size={limits.scratch_bytes},nr_inodes={limits.scratch_files}"
+    return {SCRATCH: f"rw,noexec,nosuid,nodev,mode=1777,{bounds}"}
 
 
 def container_config(plan: Plan) -> Config:

@@ -40,6 +40,7 @@ class Recipe:
     base_image: str  # what FROM names
     target: Target
     containerfile: str
+    prepare: str  # the program that the Containerfile runs
     lock: str
     files: tuple[tuple[str, bytes], ...]
 
@@ -47,7 +48,7 @@ class Recipe:
     def tag(self) -> str:
         """The name of the image: every input goes into it."""
         total = hashlib.sha256()
-        for part in (self.base_image, self.containerfile, packages.key(self.lock, self.target)):
+        for part in (self.base_image, self.containerfile, self.prepare, packages.key(self.lock, self.target)):
             total.update(f"{len(part)}\0{part}".encode())
         total.update(payload.digest(dict(self.files)).encode())
         return f"{REPOSITORY}:{total.hexdigest()[:16]}"
@@ -64,13 +65,14 @@ def recipe(base: str = "auto") -> Recipe:
         raise ConfigError("base='host' needs CPython 3.11 or newer on x86-64 Linux with glibc; use base='official'")
     chosen = "host" if base != "official" and rootfs.is_supported() else "official"
     containerfile, lock = payload.image_file("Containerfile"), payload.image_file("requirements.lock")
+    prepare = payload.image_file("prepare.py")
     if chosen == "host":
         target = Target(_host_version(), is_host=True)
         identity = hashlib.sha256(f"{_host_identity()}{packages.key(lock, target)}".encode()).hexdigest()
         base_image = f"{BASE_REPOSITORY}:{identity[:16]}"
     else:
         base_image, target = _official(containerfile)
-    return Recipe(chosen, base_image, target, containerfile, lock, tuple(payload.files().items()))
+    return Recipe(chosen, base_image, target, containerfile, prepare, lock, tuple(payload.files().items()))
 
 
 def expected_tag(base: str = "auto") -> str:
@@ -157,6 +159,7 @@ def _run_build(client: docker.DockerClient, context: IO[bytes], progress: Progre
 def _write_context(stream: IO[bytes], wanted: Recipe, directory: Path) -> None:
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         _add(archive, "Containerfile", wanted.containerfile.encode())
+        _add(archive, "prepare.py", wanted.prepare.encode())
         for name, data in wanted.files:
             _add(archive, f"hardened/{name}", data)
         for path in sorted(directory.rglob("*")):

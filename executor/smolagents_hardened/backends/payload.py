@@ -37,7 +37,7 @@ def image_file(name: str) -> str:
 
 def files() -> dict[str, bytes]:
     """Path beneath HOME -> content, in a fixed order."""
-    content = {"prepare.py": image_file("prepare.py").encode()}
+    content: dict[str, bytes] = {}
     for pattern in SHARED:
         for path in PACKAGE.glob(pattern):
             content[f"{PACKAGE.name}/{path.relative_to(PACKAGE).as_posix()}"] = path.read_bytes()

@@ -22,11 +22,22 @@ class Approval:
 
     call_id: str
     digest: str
+    prompt: str
     decision: Decision  # allow, deny or stop
 
     def covers(self, call_id: str, digest: str) -> bool:
         """Whether it grants exactly this call."""
         return self.decision.verdict is Verdict.ALLOW and (self.call_id, self.digest) == (call_id, digest)
+
+    def told(self) -> dict[str, object]:
+        """What the trail keeps of it."""
+        decision = self.decision
+        return {
+            "prompt": self.prompt,
+            "verdict": decision.verdict.value,
+            "reason": decision.reason,
+            "code": decision.code,
+        }
 
 
 class Desk:
@@ -41,7 +52,7 @@ class Desk:
     def ask(self, subject: ToolCall | CodeCall, asked: Decision) -> Approval:
         """Put one question. Whatever is no clear yes is a denial with its code."""
         call_id = subject.call_id if isinstance(subject, ToolCall) else ""
-        return Approval(call_id, subject.digest, self._decision(subject, asked))
+        return Approval(call_id, subject.digest, asked.prompt, self._decision(subject, asked))
 
     def interrupt(self) -> None:
         """End the waits that are open now; each is a denial with the code `interrupted`."""
@@ -56,7 +67,9 @@ class Desk:
             reason = f"it needs a person's approval ({asked.prompt}), and there is nobody to ask"
             return Decision.deny(reason, code="approval_unavailable")
         try:
-            return _granted(self._wait(lambda: approver(subject, asked.prompt, asked.timeout_s), asked.timeout_s))
+            return _granted(
+                self._wait(lambda: approver(subject, asked.prompt, asked.timeout_s), asked.timeout_s)
+            )
         except TimedOut:
             return Decision.deny(f"nobody approved it within {asked.timeout_s} s", code="approval_timeout")
         except Interrupted:
@@ -66,7 +79,9 @@ class Desk:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  whatever goes wrong while asking is no approval
-            return Decision.deny(f"asking for approval failed with {type(error).__name__}", code="approval_error")
+            return Decision.deny(
+                f"asking for approval failed with {type(error).__name__}", code="approval_error"
+            )
 
     def _wait(self, function: Callable[[], object], timeout_s: float | None) -> object:
         # Always in a thread of its own: `interrupt` must be able to end the wait.
@@ -87,4 +102,6 @@ def _granted(answer: object) -> Decision:
         return Decision.deny("a person refused it", code="approval_denied")
     if isinstance(answer, Decision) and answer.verdict in (Verdict.ALLOW, Verdict.DENY, Verdict.STOP):
         return answer
-    return Decision.deny(f"the approver answered {type(answer).__name__}, not yes or no", code="approval_error")
+    return Decision.deny(
+        f"the approver answered {type(answer).__name__}, not yes or no", code="approval_error"
+    )

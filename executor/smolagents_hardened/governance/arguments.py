@@ -36,7 +36,7 @@ def _copied(value: object, leaf: Callable[[object], object], depth: int) -> obje
         pairs = value.items()  # type: ignore[attr-defined]
         return {_copied(key, leaf, depth + 1): _copied(item, leaf, depth + 1) for key, item in pairs}
     if kind in (list, tuple, set, frozenset):
-        return kind(_copied(item, leaf, depth + 1) for item in value)  # type: ignore[attr-defined,call-arg]
+        return kind(_copied(item, leaf, depth + 1) for item in value)  # type: ignore[attr-defined]
     if kind is bytearray:
         return bytearray(value)  # type: ignore[call-overload]
     return leaf(value)

@@ -1,4 +1,6 @@
-"""Call foreign code (a hook, an approver) and wait for its answer: sync or async, with or without a time limit."""
+"""Call foreign code (a hook, an approver) and wait for its answer: sync or async, with or without a time
+limit.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,9 @@ class Interrupted(Exception):
 def ask(function: Callable[[], object], loop: LoopThread, timeout_s: float | None) -> object:
     """Call and give back the answer, awaited where it is awaitable; what it raises is raised here.
 
-    Without a limit the call is made in this thread. With one it is made in a worker thread under a copy of this thread's
-    context; TimedOut after `timeout_s`, and the thread is left to itself, since Python cannot end it.
+    Without a limit the call is made in this thread. With one it is made in a worker thread under a copy of
+    this thread's context; TimedOut after `timeout_s`, and the thread is left to itself, since Python cannot
+    end it.
     """
     if timeout_s is None:
         answer = function()

@@ -24,7 +24,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One verdict with its reason. Made by the class methods only; a Decision is never true or false by itself."""
+    """One verdict with its reason. Made by the class methods only; a Decision is never true or false by
+    itself.
+    """
 
     verdict: Verdict
     reason: str = ""
@@ -47,7 +49,9 @@ class Decision:
 
     @classmethod
     def modify(cls, arguments: Mapping[str, object], *, reason: str = "") -> Decision:
-        """Make the call with these arguments (all of them, by keyword), after they are checked and judged again."""
+        """Make the call with these arguments (all of them, by keyword), after they are checked and judged
+        again.
+        """
         return cls(Verdict.MODIFY, reason, arguments=dict(arguments))
 
     @classmethod
@@ -88,7 +92,9 @@ class AfterHook(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NamedHook:
-    """A hook as the governor holds it: its name for the trail, and its two optional halves where it has them."""
+    """A hook as the governor holds it: its name for the trail, and its two optional halves where it has
+    them.
+    """
 
     name: str
     before: Callable[[ToolCall], object]
@@ -114,7 +120,8 @@ def as_hook(hook: object) -> NamedHook:
         return NamedHook(_name(hook), hook)
     if not callable(before):
         raise ConfigError(
-            f"a hook is a callable ToolCall -> Decision or has a method before_tool_call(call); {type(hook).__qualname__} is neither"
+            "a hook is a callable ToolCall -> Decision or has a method before_tool_call(call); "
+            f"{type(hook).__qualname__} is neither"
         )
     return NamedHook(_name(hook), before, _method(hook, "after_tool_call"), _method(hook, "before_code"))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from smolagents_hardened.audit.digest import digest
@@ -23,17 +24,39 @@ Subject = TypeVar("Subject")
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A verdict on one call: `call` with the arguments it is about, and every opinion that led there.
-
-    `decision` is stop, deny, respond or allow. `asks` have to be granted on top, whatever it allows.
+class Candidate:
+    """A call as it stands in one round, with the governor's own copy of its arguments: what its digest is
+    of, and what runs.
     """
 
     call: ToolCall
-    arguments: dict[str, object]  # the governor's own copy: what runs
+    arguments: dict[str, object]
+
+    @classmethod
+    def of(cls, call: ToolCall, arguments: Mapping[str, object]) -> Candidate:
+        """Copy and digest. Raises ValueError for arguments that cannot be."""
+        own = private_copy(arguments)
+        return cls(replace(call, arguments=for_hook(own), digest=digest(call.tool, own)), own)
+
+    def is_unchanged(self) -> bool:
+        """Whether the arguments still are what was judged, arrays and other shared objects included."""
+        return digest(self.call.tool, self.arguments) == self.call.digest
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What has been found out about one call: the candidate that is judged, and every opinion so far.
+
+    In the end `decision` is stop, deny, respond or allow. Each of `asks` has to be granted on top of it.
+    """
+
+    candidate: Candidate
     decision: Decision
-    opinions: tuple[Opinion, ...] = ()
-    asks: tuple[Opinion, ...] = ()
+    requested: Mapping[str, object] | None = None  # the snippet's own arguments, once a hook has changed them
+    opinions: list[Opinion] = field(default_factory=list)
+    asks: dict[int, Opinion] = field(
+        default_factory=dict
+    )  # place of the hook -> its latest ask, of any round
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,104 +67,114 @@ class Jury:
     loop: LoopThread
     timeout_s: float | None = None
 
-    def judge(self, call: ToolCall, check: Check) -> Judged:
+    def judge(self, call: ToolCall, check: Check) -> Judgement:
         """Ask all hooks; check a changed call and ask them all again, in at most MAX_ROUNDS rounds.
 
-        An ask is kept through later rounds: a hook that asks once only must not lose its question to another's change.
+        An ask is kept through later rounds: a hook that asks once only must not lose its question to
+        another's change.
         """
         try:
-            current = _Current.of(call, call.arguments)
-        except ValueError as error:
-            return Judged(call, {}, Decision.deny(str(error), code="invalid_arguments"))
-        opinions: list[Opinion] = []
-        asks: dict[int, Opinion] = {}
+            judgement = Judgement(Candidate.of(call, call.arguments), Decision.allow())
+        except Exception as error:  # noqa: BLE001  what cannot be copied and digested is not run
+            told = str(error) if isinstance(error, ValueError) else type(error).__name__
+            denial = Decision.deny(f"its arguments cannot be read: {told}", code="invalid_arguments")
+            return Judgement(Candidate(call, {}), denial)
         for number in range(1, MAX_ROUNDS + 1):
-            latest = self._round(current, number)
-            opinions += latest
-            asks |= {place: one for place, one in enumerate(latest) if one.decision.verdict is Verdict.ASK}
-            decision = strictest(latest)
-            if decision.verdict is Verdict.MODIFY:
-                changed = current.changed(decision, check)
-                if isinstance(changed, _Current):
-                    if changed.call.digest != current.call.digest:
-                        current = changed
-                        continue
-                    changed = Decision.allow(decision.reason)
-                decision = changed
-            return Judged(current.call, current.arguments, decision, tuple(opinions), tuple(asks.values()))
+            if self._is_settled(judgement, number, check):
+                return judgement
         reason = f"the hooks still change its arguments after {MAX_ROUNDS} rounds"
-        denial = Decision.deny(reason, code="too_many_modifications")
-        return Judged(current.call, current.arguments, denial, tuple(opinions), tuple(asks.values()))
+        judgement.decision = Decision.deny(reason, code="too_many_modifications")
+        return judgement
 
-    def judge_code(self, code: CodeCall) -> tuple[Opinion, ...]:
+    def judge_code(self, code: CodeCall) -> list[Opinion]:
         """Ask the hooks that look at code; they may allow, deny, ask or stop."""
         opinions = []
         for hook in self.hooks:
             if hook.code is None:
                 continue
-            decision = self._decision(hook, hook.code, code)
+            decision = self.ask(hook, hook.code, code)
             if decision.verdict in (Verdict.MODIFY, Verdict.RESPOND):
-                decision = _wrong(hook.name, f"{decision.verdict}, which does not fit a snippet")
+                decision = _wrong(hook.name, f"{decision.verdict}, which does not fit a snippet,")
             opinions.append(Opinion(hook.name, 1, decision))
-        return tuple(opinions)
+        return opinions
 
-    def _round(self, current: _Current, number: int) -> list[Opinion]:
-        made = []
-        for hook in self.hooks:
-            shown = replace(current.call, arguments=for_hook(current.arguments))
-            made.append(Opinion(hook.name, number, self._decision(hook, hook.before, shown)))
-        return made
+    def ask(self, hook: NamedHook, function: Callable[[Subject], object], subject: Subject) -> Decision:
+        """One hook's decision; None, an exception, no answer in time or anything else is a denial.
 
-    def _decision(
-        self, hook: NamedHook, function: Callable[[Subject], object], subject: Subject
-    ) -> Decision:
+        RunStopped out of a hook is its stop. KeyboardInterrupt and SystemExit are the person's at the
+        keyboard: they pass.
+        """
         try:
-            answer = ask(lambda: function(subject), self.loop, self.timeout_s)
+            return _checked(hook.name, ask(lambda: function(subject), self.loop, self.timeout_s))
         except RunStopped as stop:
             return Decision.stop(stop.reason)
         except TimedOut:
-            return Decision.deny(f"hook {hook.name} did not answer within {self.timeout_s} s", code="hook_error:timeout")
+            return Decision.deny(
+                f"hook {hook.name} did not answer within {self.timeout_s} s", code="hook_error:timeout"
+            )
         except (KeyboardInterrupt, SystemExit):
-            raise  # the person at the keyboard, not the hook
+            raise
         except BaseException as error:  # noqa: BLE001  whatever goes wrong in a hook is a denial
-            return Decision.deny(f"hook {hook.name} failed with {type(error).__name__}", code="hook_error:exception")
-        return _checked(hook.name, answer)
+            return Decision.deny(
+                f"hook {hook.name} failed with {type(error).__name__}", code="hook_error:exception"
+            )
+
+    def _is_settled(self, judgement: Judgement, number: int, check: Check) -> bool:
+        """One round; False when the arguments have changed and all have to be asked again."""
+        latest = []
+        for place, hook in enumerate(self.hooks):
+            candidate = judgement.candidate
+            shown = replace(candidate.call, arguments=for_hook(candidate.arguments))
+            opinion = Opinion(hook.name, number, self.ask(hook, hook.before, shown))
+            latest.append(opinion)
+            if opinion.decision.verdict is Verdict.ASK:
+                judgement.asks[place] = opinion
+        judgement.opinions += latest
+        judgement.decision = strictest(latest)
+        return judgement.decision.verdict is not Verdict.MODIFY or not _change(judgement, check)
 
 
-@dataclass(frozen=True, slots=True)
-class _Current:
-    """The call as it stands in one round, and the private arguments its digest was made of."""
-
-    call: ToolCall
-    arguments: dict[str, object]
-
-    @classmethod
-    def of(cls, call: ToolCall, arguments: Mapping[str, object]) -> _Current:
-        own = private_copy(arguments)
-        return cls(replace(call, arguments=for_hook(own), digest=digest(call.tool, own)), own)
-
-    def changed(self, decision: Decision, check: Check) -> _Current | Decision:
-        """The call with a hook's arguments, checked like the snippet's own."""
-        try:
-            return _Current.of(self.call, check(private_copy(decision.arguments or {})))
-        except Exception as error:  # noqa: BLE001  arguments that cannot be checked are not run
-            told = str(error) if isinstance(error, ValueError | TypeError) else type(error).__name__
-            return Decision.deny(f"a hook changed the arguments to ones that do not fit: {told}", code="invalid_arguments")
+def _change(judgement: Judgement, check: Check) -> bool:
+    """Put a hook's arguments in place, checked like the snippet's own; False where that settles it."""
+    old = judgement.candidate
+    try:
+        new = Candidate.of(old.call, check(private_copy(judgement.decision.arguments or {})))
+    except Exception as error:  # noqa: BLE001  arguments that cannot be checked are not run
+        told = str(error) if isinstance(error, ValueError | TypeError) else type(error).__name__
+        reason = f"a hook changed the arguments to ones that do not fit: {told}"
+        judgement.decision = Decision.deny(reason, code="invalid_arguments")
+        return False
+    if new.call.digest == old.call.digest:
+        judgement.decision = Decision.allow(judgement.decision.reason)
+        return False
+    if judgement.requested is None:
+        judgement.requested = old.arguments
+    judgement.candidate = new
+    return True
 
 
 def _checked(hook: str, answer: object) -> Decision:
     """A Decision that is what it says; anything else is a denial that names the hook."""
     if answer is None:
         return Decision.deny(f"hook {hook} returned None instead of a Decision", code="hook_error:none")
-    if not isinstance(answer, Decision) or not isinstance(answer.verdict, Verdict):
+    if not isinstance(answer, Decision):
         return _wrong(hook, type(answer).__name__)
-    if answer.verdict is Verdict.MODIFY:
-        arguments = answer.arguments
-        if not isinstance(arguments, Mapping) or not all(type(name) is str for name in arguments):
-            return _wrong(hook, "modify without arguments by keyword")
-    if not isinstance(answer.reason, str) or not isinstance(answer.code, str):
-        return _wrong(hook, "a Decision whose reason or code is no text")
+    if not isinstance(answer.verdict, Verdict) or not _has_right_types(answer):
+        return _wrong(hook, "a Decision with a field of the wrong type")
+    arguments: object = answer.arguments
+    is_by_keyword = isinstance(arguments, Mapping) and all(type(name) is str for name in arguments)
+    if answer.verdict is Verdict.MODIFY and not is_by_keyword:
+        return _wrong(hook, "modify without arguments by keyword")
     return answer
+
+
+def _has_right_types(decision: Decision) -> bool:
+    texts: tuple[object, ...] = (decision.reason, decision.code, decision.prompt)
+    timeout_s: object = decision.timeout_s
+    is_limit = timeout_s is None or (
+        isinstance(timeout_s, int | float) and 0 <= timeout_s <= threading.TIMEOUT_MAX
+    )
+    return is_limit and all(isinstance(text, str) for text in texts)
 
 
 def _wrong(hook: str, what: str) -> Decision:

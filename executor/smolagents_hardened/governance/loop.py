@@ -1,7 +1,7 @@
 """One long-lived thread with an event loop, for hooks and tools that are coroutines.
 
-`asyncio.run` in the caller would fail where a loop runs already (notebooks, web servers), and would end with each call what
-async libraries keep open between calls.
+`asyncio.run` in the caller would fail where a loop runs already (notebooks, web servers), and would end
+with each call what async libraries keep open between calls.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ class LoopThread:
     def run(self, awaitable: Awaitable[object], timeout_s: float | None = None) -> object:
         """Wait for an awaitable, in a copy of the caller's context, and give back what it gives or raises.
 
-        Raises TimeoutError after `timeout_s` and asks the coroutine to end. Raises RuntimeError from within the loop itself,
-        where waiting would never end, and after `close`.
+        Raises TimeoutError after `timeout_s` and asks the coroutine to end. Raises RuntimeError from within
+        the loop itself, where waiting would never end, and after `close`.
         """
         loop = self._started()
         if threading.current_thread() is self._thread:
-            raise RuntimeError("a coroutine on the hook loop cannot wait for another one there: await it instead")
+            raise RuntimeError(
+                "a coroutine on the hook loop cannot wait for another one there: await it instead"
+            )
         future = asyncio.run_coroutine_threadsafe(_await(awaitable), loop)
         try:
-            # Waiting and asking are two steps, so that a TimeoutError of the coroutine's own is not taken for ours.
+            # Waiting and asking are two steps, so that a TimeoutError of the coroutine's own is not taken
+            # for ours.
             done, _ = concurrent.futures.wait([future], timeout_s)
         except BaseException:
             future.cancel()
@@ -58,7 +61,9 @@ class LoopThread:
                 raise RuntimeError("the loop for async hooks has been closed")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_serve, args=(self._loop,), name=self._name, daemon=True)
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._loop,), name=self._name, daemon=True
+                )
                 self._thread.start()
             return self._loop
 

@@ -47,9 +47,11 @@ def refusal_text(tool: str, refused: Refused) -> str:
     if refused.has_run:
         return (
             f"The result of tool '{tool}' is withheld: {reason} (code: {refused.code}). The tool has run. "
-            "Do not call it again for the same purpose; go on without this result, or say in your answer what is missing."
+            "Do not call it again for the same purpose; go on without this result, or say in your answer "
+            "what is missing."
         )
     return (
         f"The call to tool '{tool}' was refused: {reason} (code: {refused.code}). It was not run. "
-        "Do not repeat it unchanged; change what the reason names, use another tool, or say in your answer what is missing."
+        "Do not repeat it unchanged; change what the reason names, use another tool, or say in your answer "
+        "what is missing."
     )

@@ -30,17 +30,21 @@ class Opinion:
 
 
 def strictest(opinions: Sequence[Opinion]) -> Decision:
-    """The decision that counts among those of one round: stop > deny > respond > modify > allow; no opinion allows.
+    """The decision that counts among those of one round: stop > deny > respond > modify > allow; no opinion
+    allows.
 
-    Asks are left out: they do not compete, each has to be granted (see judge.py). Two modifies to different arguments, or two
-    different responses, contradict each other and deny. Within one verdict the first hook's word counts.
+    Asks are left out: they do not compete, each has to be granted (see judge.py). Two modifies to different
+    arguments, or two different responses, contradict each other and deny. Within one verdict the first
+    hook's word counts.
     """
     for verdict in (Verdict.STOP, Verdict.DENY, Verdict.RESPOND, Verdict.MODIFY):
         found = [opinion.decision for opinion in opinions if opinion.decision.verdict is verdict]
         if not found:
             continue
         if verdict in (Verdict.RESPOND, Verdict.MODIFY) and _contradict(found):
-            return Decision.deny(f"two hooks want to {verdict} this call in different ways", code=f"conflicting_{verdict}")
+            return Decision.deny(
+                f"two hooks want to {verdict} this call in different ways", code=f"conflicting_{verdict}"
+            )
         return found[0]
     return Decision.allow()
 
@@ -49,6 +53,14 @@ def _contradict(decisions: Sequence[Decision]) -> bool:
     if len(decisions) == 1:
         return False
     try:
-        return len({digest_value(decision.value) + digest("", decision.arguments or {}) for decision in decisions}) > 1
+        return (
+            len(
+                {
+                    digest_value(decision.value) + digest("", decision.arguments or {})
+                    for decision in decisions
+                }
+            )
+            > 1
+        )
     except ValueError:  # nested too deep to compare: doubt refuses
         return True

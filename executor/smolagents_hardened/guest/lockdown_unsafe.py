@@ -7,7 +7,7 @@ The report, plain JSON of bounded size, read back from the kernel after the last
 
 - ``kernel``: ``{"release": str, "machine": str}``
 - ``status``: fields of /proc/self/status as texts (``Pid``, ``Threads``, ``NoNewPrivs``, ``Seccomp``, ``Seccomp_filters``,
-  ``CapInh`` .. ``CapAmb``), ``Uid``, ``Gid`` and ``Groups`` as lists of int, and ``dumpable`` and ``mdwe`` as int
+  ``CapInh`` .. ``CapAmb``), ``Uid``, ``Gid`` and ``Groups`` as lists of int, and ``dumpable`` as int
 - ``rlimits``: name -> ``[soft, hard]``, -1 for unlimited; the names are those of `readback.LIMIT_LABELS`
 - ``mounts``: a list of ``{"point", "options", "type", "super"}``
 - ``network``: ``{"interfaces": {name: "up" | "down" | "unknown"}, "routes": int}`` (routes by other than loopback)
@@ -34,7 +34,6 @@ LIBC.syscall.restype = ctypes.c_long
 
 # Numbers of x86-64 (asm/unistd_64.h); a test compares each with confinement/syscalls.json.
 SYSCALLS = {
-    "mmap": 9,
     "socket": 41,
     "clone": 56,
     "execve": 59,
@@ -58,8 +57,6 @@ PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
-PR_SET_MDWE, PR_GET_MDWE = 65, 66
-PR_MDWE_REFUSE_EXEC_GAIN = 1
 LINUX_CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
 MOST_CAPABILITIES = 64
 
@@ -90,9 +87,9 @@ def lock_down(filter_bytes: bytes, scratch: str, limits: Mapping[str, int | floa
     forbid_gaining()
     drop_capabilities()
     landlock = restrict_files(scratch)
-    flags = {"dumpable": hide_from_others(), "mdwe": refuse_new_code()}
+    dumpable = hide_from_others()
     install_filter(filter_bytes)
-    return read_back(landlock, flags)
+    return read_back(landlock, dumpable)
 
 
 def kernel(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
@@ -173,15 +170,6 @@ def hide_from_others() -> int:
     return must("dumpable", prctl(PR_GET_DUMPABLE))
 
 
-def refuse_new_code() -> int:
-    """Have the kernel refuse memory that becomes executable later; return the flag read back, 0 before Linux 6.3.
-
-    The filter refuses it as well and on every kernel: this is the second layer, where there is one.
-    """
-    prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN)
-    return max(prctl(PR_GET_MDWE), 0)
-
-
 def install_filter(filter_bytes: bytes) -> None:
     """Install filter 2 on every thread (TSYNC; a positive result would be the thread that could not follow)."""
     count, rest = divmod(len(filter_bytes), 8)
@@ -208,12 +196,19 @@ def poll_instead_of_epoll() -> None:
 # ---- Landlock ------------------------------------------------------------------------------------------------
 
 # linux/landlock.h; a right is handled from the ABI on that knows it
-READ_FILE, READ_DIRECTORY, WRITE_FILE = 1 << 2, 1 << 3, 1 << 1
+WRITE_FILE, READ_FILE, READ_DIRECTORY = 1 << 1, 1 << 2, 1 << 3
+REMOVE_DIRECTORY, REMOVE_FILE = 1 << 4, 1 << 5
+MAKE_DIRECTORY, MAKE_FILE, MAKE_LINK = 1 << 7, 1 << 8, 1 << 12
+MOVE, TRUNCATE = 1 << 13, 1 << 14
 EVERY_RIGHT_BY_ABI = ((1, (1 << 13) - 1), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
 # Everything a scratch directory is for: no execute, no device, socket or FIFO, no ioctl on a device.
 SCRATCH_RIGHTS = (
-    WRITE_FILE | READ_FILE | READ_DIRECTORY | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 13 | 1 << 14
+    *(WRITE_FILE, READ_FILE, READ_DIRECTORY, REMOVE_DIRECTORY, REMOVE_FILE),
+    *(MAKE_DIRECTORY, MAKE_FILE, MAKE_LINK, MOVE, TRUNCATE),
 )
+# Where glibc keeps POSIX semaphores, sem_overview(7); a backend that gives one bounds it.
+SHARED_MEMORY = "/dev/shm"
+SHARED_MEMORY_RIGHTS = READ_FILE | READ_DIRECTORY | WRITE_FILE | REMOVE_FILE | MAKE_FILE
 TCP_BIND_AND_CONNECT = 0b11  # ABI 4
 ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # ABI 6
 LANDLOCK_CREATE_RULESET_VERSION = 1
@@ -237,8 +232,10 @@ def restrict_files(scratch: str) -> dict[str, object]:
     attributes = b"".join(word.to_bytes(8, "little") for word in words)
     ruleset = must("landlock", kernel("landlock_create_ruleset", attributes, len(attributes), 0))
     allow_beneath(ruleset, "/", READ_FILE | READ_DIRECTORY)
-    allow_beneath(ruleset, scratch, SCRATCH_RIGHTS & handled)
+    allow_beneath(ruleset, scratch, sum(SCRATCH_RIGHTS) & handled)
     allow_beneath(ruleset, os.devnull, READ_FILE | WRITE_FILE)
+    if os.path.isdir(SHARED_MEMORY):
+        allow_beneath(ruleset, SHARED_MEMORY, SHARED_MEMORY_RIGHTS)
     must("landlock", kernel("landlock_restrict_self", ruleset, 0))
     os.close(ruleset)
     return {"abi": abi, "enforced": True, "network": abi >= 4, "scoped": abi >= 6}
@@ -278,21 +275,19 @@ PROBES = {
     "ptrace": Probe("ptrace", (2, 1 << 30, 0, 0), errno.EPERM, errno.ESRCH),
     "unshare": Probe("unshare", (1,), errno.EPERM, errno.EINVAL),
     "mount": Probe("mount", (0, 0, 0, 0, 0), errno.EPERM, errno.EFAULT),
-    # PROT_READ|PROT_EXEC, MAP_PRIVATE|MAP_ANONYMOUS
-    "code_memory": Probe("mmap", (0, 4096, 5, 0x22, -1, 0), errno.EPERM, 0),
     "bpf": Probe("bpf", (-1, 0, 0), errno.ENOSYS, errno.EINVAL),
     "io_uring": Probe("io_uring_setup", (0, 0), errno.ENOSYS, errno.EFAULT),
     "userfaultfd": Probe("userfaultfd", (-1,), errno.ENOSYS, errno.EINVAL),
 }
 
 
-def read_back(landlock: dict[str, object], flags: dict[str, int]) -> dict[str, object]:
+def read_back(landlock: dict[str, object], dumpable: int) -> dict[str, object]:
     """Ask the kernel what is in force now and try what must be refused. Raises OSError where something is not."""
     if landlock["enforced"]:
         landlock["probe"] = probe_landlock()
     return {
         "kernel": {"release": platform.release(), "machine": platform.machine()},
-        "status": readback.read_status() | flags,
+        "status": readback.read_status() | {"dumpable": dumpable},
         "rlimits": readback.read_rlimits(),
         "mounts": readback.read_mounts(),
         "network": readback.read_network(),

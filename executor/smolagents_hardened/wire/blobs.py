@@ -1,15 +1,16 @@
-"""Blobs: bytes too large for one frame, cut into Chunk messages and put together again in a buffer of known size."""
+"""Blobs: bytes too large for one frame, cut into Chunks and put together in a buffer of known size."""
 
 from __future__ import annotations
 
 import binascii
 from collections.abc import Iterator
 
-from smolagents_hardened.wire.json_text import KIB
+from smolagents_hardened.wire.budget import KIB, Budget
 from smolagents_hardened.wire.errors import WireError
 from smolagents_hardened.wire.messages import Chunk
 
-# Bytes of one piece before base64: a frame of 1 MiB holds it three times over, a pipe takes it in four writes.
+# Bytes of one piece before base64: a frame of 1 MiB holds it three times over, a pipe takes it in four
+# writes.
 CHUNK_BYTES = 256 * KIB
 _MAX_TEXT = (CHUNK_BYTES + 2) // 3 * 4
 
@@ -41,14 +42,14 @@ def chunks(blob: int, data: BytesLike) -> Iterator[Chunk]:
 class Blobs:
     """The blobs of one incoming message: filled by Chunks in order, each taken exactly once.
 
-    Blobs of a message are numbered 0, 1, 2 ...; each is complete before the next begins; every piece but the last
-    has CHUNK_BYTES, so that a sender cannot make many frames of few bytes. The object also keeps the account of what
-    decoding the message may cost beyond the blobs themselves (`charge`).
+    Blobs of a message are numbered 0, 1, 2 ...; each is complete before the next begins; every piece but the
+    last has CHUNK_BYTES, so that a sender cannot make many frames of few bytes. The object also keeps the
+    account of what decoding the message may cost beyond the blobs themselves (`charge`).
     """
 
-    def __init__(self, blob_bytes: int) -> None:
-        self._blob_left = blob_bytes
-        self._charge_left = blob_bytes
+    def __init__(self, budget: Budget) -> None:
+        self._blob_left = budget.blob_bytes
+        self._charge_left = budget.blob_bytes
         self._whole: dict[int, bytearray] = {}
         self._count = 0  # blobs begun so far
         self._open: bytearray | None = None  # the blob that is being filled
@@ -103,7 +104,9 @@ class Blobs:
         raw = decode_base64(chunk.data)
         if len(raw) != due:
             raise WireError("blob", f"a piece of {len(raw)} bytes where {due} are due")
-        with memoryview(buffer) as view:  # assignment to a slice of the bytearray itself would copy `raw` once more
+        with memoryview(
+            buffer
+        ) as view:  # assignment to a slice of the bytearray itself would copy `raw` once more
             view[self._filled : self._filled + due] = raw
         self._filled += due
         if self._filled == len(buffer):

@@ -1,4 +1,4 @@
-"""What every codec of a value type is given: the account of an encoding, and the way back down into a decoding."""
+"""What the codec of a value type is given: the account of an encoding, the way down into a decoding."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 
 from smolagents_hardened.wire.blobs import Blobs, BytesLike, decode_base64, encode_base64
+from smolagents_hardened.wire.budget import KIB, MIB
 from smolagents_hardened.wire.errors import WireError
-from smolagents_hardened.wire.json_text import KIB, MIB, Tree
+from smolagents_hardened.wire.json_text import Tree
 from smolagents_hardened.wire.neutral import Handle
 
 TAG = "$"  # the reserved key: an object that has it is no dict of the user's
-# Beyond this, bytes travel as Chunks. A third of it is added by base64; twice that still fits a frame of 1 MiB.
+# Beyond this, bytes travel as Chunks. A third of it is added by base64; twice that still fits a frame of 1
+# MiB.
 BLOB_BYTES = 256 * KIB
 _SHORT_TEXT = 4 * KIB  # characters up to which a text is not measured before it goes inline
 
@@ -24,7 +26,7 @@ class EncodeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EncodeBudget:
-    """What one `encode` may make: bytes of JSON, JSON nodes, nesting, and bytes in blobs (0: everything inline).
+    """What one `encode` may make: bytes of JSON, nodes, nesting, and bytes in blobs (0: all inline).
 
     The defaults leave half a frame to the rest of the message.
     """
@@ -37,7 +39,7 @@ class EncodeBudget:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A value ready to be sent: its tree, the blobs that the tree refers to by number, and the bytes of both."""
+    """A value ready to be sent: its tree, the blobs that the tree names by number, the bytes of both."""
 
     tree: Tree
     blobs: dict[int, BytesLike] = field(default_factory=dict)
@@ -45,7 +47,7 @@ class Encoded:
 
 
 class Encoder:
-    """One encoding under way. `dispatch` finds the codec of a value; codecs call `tree` for what lies inside."""
+    """One encoding under way. `dispatch` finds the codec of a value; codecs call `tree` for its inside."""
 
     def __init__(
         self,
@@ -83,9 +85,13 @@ class Encoder:
     def inside(self, value: object) -> Iterator[None]:
         """Mark a container as open: a cycle or too deep nesting is found here."""
         if id(value) in self._inside:
-            raise EncodeError(f"this {type(value).__name__} contains itself and cannot cross: break the cycle")
+            raise EncodeError(
+                f"this {type(value).__name__} contains itself and cannot cross: break the cycle"
+            )
         if len(self._inside) >= self.limits.depth:
-            raise EncodeError(f"nested deeper than {self.limits.depth} levels: flatten it, or pass json.dumps(x)")
+            raise EncodeError(
+                f"nested deeper than {self.limits.depth} levels: flatten it, or pass json.dumps(x)"
+            )
         self._inside.add(id(value))
         try:
             yield
@@ -110,7 +116,7 @@ class Encoder:
         size = len(raw) + 2 if len(text) <= _SHORT_TEXT else len(encode_basestring(text).encode())
         if self._may_blob and size > min(BLOB_BYTES, self._inline_left):
             return {TAG: "text", "b": self.data(raw)}
-        self._spend(size)
+        self.spend(size)
         return text
 
     def data(self, raw: BytesLike) -> Tree:
@@ -118,24 +124,29 @@ class Encoder:
         size = memoryview(raw).nbytes
         inline = (size + 2) // 3 * 4
         if not self._may_blob or (size <= BLOB_BYTES and inline <= self._inline_left):
-            self._spend(inline)
+            self.spend(inline)
             return encode_base64(raw)
         if size > self._blob_left:
-            raise EncodeError(f"too large to cross: {size} bytes, {self._blob_left} are left: pass a part of it")
+            raise EncodeError(
+                f"too large to cross: {size} bytes, {self._blob_left} are left: pass a part of it"
+            )
         self._blob_left -= size
         number = self._next_blob
         self._next_blob += 1
         self.blobs[number] = raw
         return number
 
-    def _spend(self, size: int) -> None:
+    def spend(self, size: int) -> None:
+        """Account for bytes of JSON before they are made."""
         self._inline_left -= size
         if self._inline_left < 0:
-            raise EncodeError(f"too large to cross: more than {self.limits.inline_bytes} bytes: pass a part of it")
+            raise EncodeError(
+                f"too large to cross: more than {self.limits.inline_bytes} bytes: pass a part of it"
+            )
 
 
 class Decoder:
-    """One decoding under way. `dispatch` turns a tree into a value; codecs call `value` for what lies inside."""
+    """One decoding under way. `dispatch` turns a tree into a value; codecs call `value` for its inside."""
 
     def __init__(self, blobs: Blobs, dispatch: Callable[[Decoder, Tree], object]) -> None:
         self.blobs = blobs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from smolagents_hardened.wire.blobs import Blobs, chunks
+from smolagents_hardened.wire.blobs import Blobs, BytesLike, chunks
 from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.errors import WireError
 from smolagents_hardened.wire.frames import FrameReader, frame
@@ -13,19 +13,17 @@ from smolagents_hardened.wire.messages import Chunk, Message, Side
 from smolagents_hardened.wire.order import Order
 from smolagents_hardened.wire.schema import parse_message, to_body
 
-BlobData = bytes | bytearray | memoryview
-
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message and the blobs that its trees may refer to; whoever decodes them all calls `blobs.finish()`."""
+    """A message and the blobs that its trees refer to; whoever has decoded them calls `blobs.finish()`."""
 
     message: Message
     blobs: Blobs
 
 
 class Connection:
-    """The state of one end. After a WireError it stays broken: the session is destroyed, never resynchronised."""
+    """The state of one end. After a WireError it stays broken: a session is never resynchronised."""
 
     def __init__(self, role: Side, budget: Budget) -> None:
         self._peer: Side = "box" if role == "host" else "host"
@@ -34,43 +32,52 @@ class Connection:
         self._frames = FrameReader(budget.frame_bytes)
         self._blobs = Blobs(budget)
 
-    def send(self, message: Message, blobs: Mapping[int, BlobData]) -> Iterator[bytes]:
-        """The frames of one message, the chunks of its blobs first. Write each before asking for the next."""
-        for blob, data in blobs.items():
+    def send(self, message: Message, blobs: Mapping[int, BytesLike] | None = None) -> Iterator[bytes]:
+        """The frames of one message, the chunks of its blobs first. Write each before asking for the next.
+
+        The message itself is built before its first chunk goes out: what does not fit raises WireError while
+        nothing has been sent, and leaves the session whole.
+        """
+        last = self._frame(message)
+        for blob, data in (blobs or {}).items():
             for chunk in chunks(blob, data):
+                self._order.sent(chunk)
                 yield self._frame(chunk)
-        yield self._frame(message)
+        self._order.sent(message)
+        yield last
 
     def feed(self, data: bytes) -> None:
-        """Take bytes as they come."""
-        self._frames.feed(data)
+        """Take bytes as they come. Raises WireError, for good."""
+        try:
+            self._frames.feed(data)
+        except WireError:
+            self._order.fail()
+            raise
 
     def next(self) -> Delivery | None:
         """The next whole message, or None until more bytes are fed. Raises WireError, for good."""
-        while (body := self._frames.next()) is not None:
-            try:
-                delivery = self._accept(body)
-            except WireError:
-                self._order.fail()
-                raise
-            if delivery is not None:
-                return delivery
+        try:
+            while (body := self._frames.next()) is not None:
+                message = parse_message(body, self._budget, self._peer)
+                self._order.received(message)
+                if not isinstance(message, Chunk):
+                    return self._deliver(message)
+                self._blobs.add(message)
+        except WireError:
+            self._order.fail()
+            raise
         return None
 
     def eof(self) -> None:
-        """The peer has closed. Raises WireError if it did so in the middle of a frame."""
+        """The peer has closed. Raises WireError if it did so in the middle of a frame or of a blob."""
         self._frames.eof()
+        self._blobs.finish()
 
-    def _accept(self, body: bytes) -> Delivery | None:
-        message = parse_message(body, self._budget, self._peer)
-        self._order.received(message)
-        if isinstance(message, Chunk):
-            self._blobs.add(message)
-            return None
-        delivery, self._blobs = Delivery(message, self._blobs), Blobs(self._budget)
-        return delivery
+    def _deliver(self, message: Message) -> Delivery:
+        """Order has made sure that a message behind Chunks is one that can use them."""
+        blobs, self._blobs = self._blobs, Blobs(self._budget)
+        blobs.close()
+        return Delivery(message, blobs)
 
     def _frame(self, message: Message) -> bytes:
-        body = to_body(message, self._budget)
-        self._order.sent(message)
-        return frame(body, self._budget.frame_bytes)
+        return frame(to_body(message, self._budget), self._budget.frame_bytes)

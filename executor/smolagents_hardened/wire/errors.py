@@ -1,4 +1,4 @@
-"""The one error of the wire. The guest shares this room, so it knows nothing of the package's own error tree."""
+"""The one error of the wire: the guest shares this room, so the package's own error tree stays out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from __future__ import annotations
 class WireError(Exception):
     """The other side sent what the protocol does not allow, or this side tried to.
 
-    `code` is short and machine-readable (PROTOCOL.md lists all); `detail` is for a person and holds nothing of the
-    refused content but bounded excerpts. After one of these the session is over: the wire is never resynchronised.
+    `code` is short and machine-readable (PROTOCOL.md lists all); `detail` is for a person and holds nothing
+    of the refused content but bounded excerpts. After one of these the session is over: the wire is never
+    resynchronised.
     """
 
     def __init__(self, code: str, detail: str) -> None:

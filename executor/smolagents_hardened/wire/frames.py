@@ -1,7 +1,7 @@
 """Frames: a 4-byte big-endian length, then that many bytes of body.
 
-The length is judged the moment its four bytes are there. Both directions use the same `check`, so this side can send
-nothing that it would itself refuse.
+The length is judged the moment its four bytes are there. Both directions use the same `check`, so this side
+can send nothing that it would itself refuse.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def frame(body: bytes, max_frame_bytes: int) -> bytes:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into bodies. Holds what was fed and not yet taken, and nothing for what is announced.
+    """Cuts a stream of bytes into bodies. Holds what was fed and not taken, nothing for what is announced.
 
     After an error every further call raises the same error: there is no way back into step with the sender.
     """
@@ -37,7 +37,7 @@ class FrameReader:
         self._error: WireError | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take bytes as they arrived. Raises WireError as soon as the length at the front is not acceptable."""
+        """Take bytes as they arrived. Raises WireError once the length at the front is not acceptable."""
         self._raise_error()
         self._buffer += data
         self._length()

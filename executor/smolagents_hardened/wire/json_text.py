@@ -1,71 +1,18 @@
 """Strict, bounded JSON: what the standard library's scanner accepts, minus everything that is ambiguous.
 
-The strategy: first one linear pass in C over the bytes counts commas and brackets outside strings, so that size and
-depth are known *before* an object is made; only then the standard scanner builds, with hooks that refuse what it
-would let through (duplicate keys, NaN, 1e400, huge integers, lone surrogates).
+The strategy: first one linear pass in C over the bytes counts commas and brackets outside strings, so that
+size and depth are known *before* an object is made; only then the standard scanner builds, with hooks that
+refuse what it would let through (duplicate keys, NaN, 1e400, huge integers, lone surrogates).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
+from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.errors import WireError
-
-KIB = 2**10
-MIB = 2**20
-# The decoder recurses at most four frames of Python a level: 150 levels stay clear of the default limit of 1,000.
-MAX_DEPTH = 150
-
-
-class HasLimits(Protocol):
-    """Anything that names these five numbers: `limits.Limits` on the host, its JSON in the box."""
-
-    @property
-    def frame_bytes(self) -> int: ...
-    @property
-    def nodes(self) -> int: ...
-    @property
-    def depth(self) -> int: ...
-    @property
-    def blob_bytes(self) -> int: ...
-    @property
-    def text_bytes(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Bounds of one message. The defaults are those of `limits.Limits`.
-
-    `nodes` counts as the scanner does (one, plus each comma and each opening bracket); `depth` counts brackets and is
-    at most MAX_DEPTH; `blob_bytes` bounds all blobs of a message together, and what decoding them may come to.
-    """
-
-    frame_bytes: int = 1 * MIB
-    nodes: int = 100_000
-    depth: int = 64
-    blob_bytes: int = 128 * MIB
-    text_bytes: int = 64 * KIB
-
-    def __post_init__(self) -> None:
-        if min(self.frame_bytes, self.nodes, self.depth, self.blob_bytes, self.text_bytes) < 1:
-            raise ValueError("every number of a Budget is at least 1")
-        if self.depth > MAX_DEPTH:
-            raise ValueError(f"Budget.depth is at most {MAX_DEPTH}: the decoder recurses")
-
-    @classmethod
-    def from_limits(cls, limits: HasLimits) -> Budget:
-        """Take the numbers from a Limits; a depth beyond MAX_DEPTH is cut to it."""
-        return cls(
-            limits.frame_bytes,
-            limits.nodes,
-            min(limits.depth, MAX_DEPTH),
-            limits.blob_bytes,
-            limits.text_bytes,
-        )
-
 
 # JSON as this scanner gives it: no NaN, no Infinity, no duplicate key, no lone surrogate.
 Tree = None | bool | int | float | str | list["Tree"] | dict[str, "Tree"]
@@ -82,9 +29,9 @@ _OPENING = frozenset(b"[{")
 
 
 def measure(body: bytes, budget: Budget) -> int:
-    """Count nodes (one, plus each comma and each opening bracket outside strings) and check them and the depth."""
-    # A string is at most a key or a value of a node: more quotes than this cannot be within the budget, and cutting
-    # them out would cost memory.
+    """Count and bound nodes (one, plus each comma and opening bracket outside strings); bound the depth."""
+    # A string is at most a key or a value of a node: more quotes than this cannot be within the budget, and
+    # cutting them out would cost memory.
     if body.count(b'"') - body.count(b'\\"') > 4 * budget.nodes:
         raise WireError("nodes", f"more than {budget.nodes} JSON nodes")
     skeleton = _STRING.sub(b"", body)
@@ -120,7 +67,7 @@ def parse(body: bytes, budget: Budget) -> dict[str, Tree]:
 
 
 def dump(tree: dict[str, Tree], budget: Budget) -> bytes:
-    """Write one object compactly, as UTF-8. Raises WireError for what `parse` would refuse on the other side."""
+    """Write one object compactly, as UTF-8. Raises WireError for what the other side's `parse` refuses."""
     body = to_bytes(tree)
     if len(body) > budget.frame_bytes:
         raise WireError("frame-size", f"a message of {len(body)} bytes; the limit is {budget.frame_bytes}")

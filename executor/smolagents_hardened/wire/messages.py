@@ -1,7 +1,7 @@
 """The messages of the wire: one frozen dataclass each.
 
-`value`, `args`, `kwargs` and `values` hold *trees*: what `values.encode` made and `values.decode` reads. A message
-never holds a live object, so that parsing one builds nothing but plain JSON.
+`value`, `args`, `kwargs` and `values` hold *trees*: what `values.encode` made and `values.decode` reads. A
+message never holds a live object, so that parsing one builds nothing but plain JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PROTOCOL_VERSION = 1
 Side = Literal["host", "box"]
 
 
-# ---- host to box ---------------------------------------------------------------------------------------------
+# ---- host to box -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Result:
     message: str = ""
 
 
-# ---- box to host ---------------------------------------------------------------------------------------------
+# ---- box to host -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The answer to Get. `missing` names are unknown; `opaque` maps a name to (type name, text) of what cannot cross."""
+    """The answer to Get. `missing` are unknown; `opaque`: name -> (type name, text) of what cannot cross."""
 
     values: dict[str, Tree]
     missing: tuple[str, ...] = ()
@@ -113,9 +113,9 @@ class Values:
 class Done:
     """The snippet has ended.
 
-    kind: "value" -> `text` is str() of the last statement's value, `type_name` its type, and `value` its tree if
-    `has_value` · "error" -> `type_name`, `text` is the message the model reads · "final" -> ended by final_answer ·
-    "interrupted" -> ended by the host's polite interrupt.
+    kind: "value" -> `text` is str() of the last statement's value, `type_name` its type, and `value` its tree
+    if `has_value` · "error" -> `type_name`, `text` is the message the model reads · "final" -> ended by
+    final_answer · "interrupted" -> ended by the host's polite interrupt.
     """
 
     seq: int
@@ -126,15 +126,16 @@ class Done:
     value: Tree = None
 
 
-# ---- both ways -----------------------------------------------------------------------------------------------
+# ---- both ways ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of a blob that the next message refers to.
 
-    Pieces of one blob come in order and without gap (`offset`); each names the whole `size`; `data` is base64. After the
-    first Chunk only Chunks may follow until the message that uses every blob announced since.
+    Pieces of one blob come in order and without gap (`offset`); each names the whole `size`; `data` is
+    base64. After the first Chunk only Chunks may follow until the message that uses every blob announced
+    since.
     """
 
     blob: int

@@ -1,4 +1,4 @@
-"""Plain stand-ins: for what cannot cross at all (Handle), and for arrays, pixels and tables where the library is missing."""
+"""Plain stand-ins: for what cannot cross (Handle), and for data whose library is missing on this side."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Pixels:
 class Table:
     """A DataFrame, Series or Index where pandas is missing.
 
-    `columns` holds labels (one label, the name, for a Series); `data` one sequence or Array per column; `index` the row labels.
+    `columns` holds labels (one label, the name, for a Series); `data` one sequence or Array per column;
+    `index` the row labels.
     """
 
     columns: object

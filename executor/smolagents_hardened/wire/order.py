@@ -96,17 +96,6 @@ class Order:
         """The other side has sent. Raises WireError, for good, if it must not have."""
         self._step(self._peer, message)
 
-    def check_alive(self) -> None:
-        """Raises WireError once the session is over."""
-        if self.state is S.ERROR:
-            raise WireError("dead", "the session is over: the protocol was broken before")
-
-    def check_sending(self, message: Message) -> None:
-        """Raises WireError, but leaves the session whole, where this type of message could not be sent now."""
-        self.check_alive()
-        if (self.state, self._me, type(message)) not in TRANSITIONS:
-            raise WireError("order", f"{type(message).__name__} from the {self._me} in state {self.state}")
-
     def fail(self) -> None:
         """The session is over for a reason that lies elsewhere (a frame, a value)."""
         self.state = State.ERROR

@@ -1,6 +1,7 @@
 """Single values of the standard library: how each is written as JSON and read back.
 
-Texts are read strictly: what is read must be written the same way again, so that there is one spelling a value.
+Texts are read strictly: what is read must be written the same way again, so that there is one spelling a
+value.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from smolagents_hardened.wire.codec import (
 )
 from smolagents_hardened.wire.json_text import MAX_INT, Tree
 
-# 3,300 hexadecimal digits are 3,974 decimal ones: below the 4,300 beyond which CPython refuses to print an integer,
-# while hexadecimal itself is never refused and takes linear time both ways.
+# 3,300 hexadecimal digits are 3,974 decimal ones: below the 4,300 beyond which CPython refuses to print an
+# integer, while hexadecimal itself is never refused and takes linear time both ways.
 INT_HEX_DIGITS = 3300
 DECIMAL_CHARS = 4000
 _HEX = re.compile(r"-?[1-9a-f][0-9a-f]*", re.ASCII)
@@ -85,7 +86,12 @@ def encode_date(encoder: Encoder, value: date) -> Tree:
 def encode_datetime(encoder: Encoder, value: datetime) -> Tree:
     """ISO 8601 without the offset; fold and zone apart, so that the zone's name survives."""
     naive = value.replace(tzinfo=None, fold=0).isoformat()
-    return {TAG: "datetime", "v": naive, "fold": value.fold, "tz": encode_zone(value.tzinfo, value.utcoffset())}
+    return {
+        TAG: "datetime",
+        "v": naive,
+        "fold": value.fold,
+        "tz": encode_zone(value.tzinfo, value.utcoffset()),
+    }
 
 
 def encode_time(encoder: Encoder, value: time) -> Tree:
@@ -108,7 +114,9 @@ def encode_zone(zone: tzinfo | None, offset: timedelta | None) -> Tree:
         return None
     key = zone.key if isinstance(zone, ZoneInfo) and _ZONE_KEY.fullmatch(zone.key or "") else None
     if key is None and offset is None:
-        raise EncodeError("a time zone without name and offset cannot cross: use datetime.timezone or zoneinfo")
+        raise EncodeError(
+            "a time zone without name and offset cannot cross: use datetime.timezone or zoneinfo"
+        )
     return [key, None if offset is None else offset // timedelta(microseconds=1)]
 
 

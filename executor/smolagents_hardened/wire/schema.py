@@ -1,4 +1,4 @@
-"""Messages to JSON bodies and back: one table says what each field may be; whatever does not fit is a WireError."""
+"""Messages to JSON bodies and back: one table says what each field may be; all else is a WireError."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import cast
 
 from smolagents_hardened.wire import messages as m
-from smolagents_hardened.wire.json_text import Budget
+from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.errors import WireError
 from smolagents_hardened.wire.json_text import MAX_INT, Tree, dump, parse
 
@@ -27,8 +27,8 @@ class _Bad(Exception):
 def is_name(text: str) -> bool:
     """Whether a text can be the name of a tool, an argument or a variable.
 
-    An identifier that is no keyword, of at most MAX_NAME_CHARS, and already in the NFKC form to which Python itself
-    would bring it: two names that look different are different.
+    An identifier that is no keyword, of at most MAX_NAME_CHARS, and already in the NFKC form to which Python
+    itself would bring it: two names that look different are different.
     """
     return (
         len(text) <= MAX_NAME_CHARS
@@ -46,7 +46,7 @@ def _text(raw: Tree, budget: Budget) -> str:
 
 def _bounded_text(raw: Tree, budget: Budget) -> str:
     text = _text(raw, budget)
-    if len(text) > budget.text_bytes or len(text.encode()) > budget.text_bytes:
+    if len(text) > budget.text_bytes or len(text.encode("utf-8", "surrogatepass")) > budget.text_bytes:
         raise _Bad(f"is longer than {budget.text_bytes} bytes")
     return text
 
@@ -142,7 +142,7 @@ KINDS: dict[str, Check] = {
 }
 
 # Which side may send it, its class, and the kind of each field. Every field is always there; no other is.
-SCHEMA: dict[str, tuple[frozenset[m.Side], type[m.Message], dict[str, str]]] = {
+SCHEMA: dict[str, tuple[frozenset[m.Side], Callable[..., m.Message], dict[str, str]]] = {
     "configure": (
         frozenset({"host"}),
         m.Configure,
@@ -193,7 +193,7 @@ SCHEMA: dict[str, tuple[frozenset[m.Side], type[m.Message], dict[str, str]]] = {
         {"blob": "count", "size": "count", "offset": "count", "data": "text"},
     ),
 }
-_WORDS: dict[type[m.Message], str] = {made: word for word, (_, made, _) in SCHEMA.items()}
+_WORDS: dict[Callable[..., m.Message], str] = {made: word for word, (_, made, _) in SCHEMA.items()}
 
 
 def to_body(message: m.Message, budget: Budget) -> bytes:
@@ -207,14 +207,14 @@ def to_body(message: m.Message, budget: Budget) -> bytes:
 
 
 def parse_message(body: bytes, budget: Budget, sender: m.Side) -> m.Message:
-    """Read one body that `sender` sent: a message, or WireError; never another exception, never beyond the budget."""
+    """Read one body that `sender` sent: a message or WireError, no other exception, within the budget."""
     tree = parse(body, budget)
     word = tree.get("type")
     if not isinstance(word, str) or word not in SCHEMA:
         raise WireError("type", f"unknown message type {str(word)[:40]!r}")
     if sender not in SCHEMA[word][0]:
         raise WireError("type", f"a {word!r} message from the {sender}")
-    return cast(m.Message, SCHEMA[word][1](**_read_fields(word, tree, budget)))
+    return SCHEMA[word][1](**_read_fields(word, tree, budget))
 
 
 def _read_fields(word: str, tree: dict[str, Tree], budget: Budget) -> dict[str, object]:

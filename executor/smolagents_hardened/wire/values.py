@@ -1,7 +1,7 @@
 """Values to trees and back: the only place where bytes of the box become Python objects.
 
-Encoding may fail, with an error that says what to convert. Decoding is total: a value or a WireError. It knows a fixed
-table of tags, each read by one plain constructor; no tag names a module, a class or a callable.
+Encoding may fail, with an error that says what to convert. Decoding is total: a value or a WireError. It
+knows a fixed table of tags, each read by one plain constructor; no tag names a module, a class or a callable.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import MappingProxyType
+from typing import Any
 
 from smolagents_hardened.wire import arrays, scalars, tables
 from smolagents_hardened.wire.blobs import Blobs
+from smolagents_hardened.wire.budget import MAX_DEPTH, Budget
 from smolagents_hardened.wire.codec import (
     TAG,
     Decoder,
@@ -24,11 +26,10 @@ from smolagents_hardened.wire.codec import (
     Encoder,
     Reader,
     as_list,
-    as_text,
     bad,
 )
 from smolagents_hardened.wire.errors import WireError
-from smolagents_hardened.wire.json_text import MIB, Budget, Tree, measure, to_bytes
+from smolagents_hardened.wire.json_text import Tree, measure, to_bytes
 from smolagents_hardened.wire.neutral import Array, Handle, Pixels, Table
 
 __all__ = [
@@ -44,11 +45,11 @@ __all__ = [
 ]
 
 DEFAULT_LIMITS = EncodeBudget()
-# Elements of one set or dict with the same hash. Honest data has a handful (-1 and -2; NaN never); crafted integers
-# and tuples make as many as there is room for, and each insertion then compares with all before it.
+# Elements of one set or dict with the same hash. Honest data has a handful (-1 and -2; NaN never); crafted
+# integers and tuples make as many as there is room for, and each insertion then compares with all before it.
 MAX_EQUAL_HASHES = 64
 # What constructors raise when a box sends nonsense in a well-formed tag.
-_FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
+_FOREIGN = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
 
 
 def encode(
@@ -60,14 +61,15 @@ def encode(
 ) -> Encoded:
     """Make the tree of a value, and the blobs it refers to, numbered from `blob_start`.
 
-    `on_unknown` is asked for a Handle for an object of no known type; without it that is an EncodeError. Shared
-    references are duplicated, cycles refused. The blobs alias the value's memory: send them before it changes.
+    `on_unknown` is asked for a Handle for an object of no known type; without it that is an EncodeError.
+    Shared references are duplicated, cycles refused. The blobs alias the value's memory: send them before it
+    changes.
     """
     encoder = Encoder(limits, blob_start, _write, on_unknown)
     try:
         tree = encoder.tree(value)
         body = to_bytes(tree)
-        measure(body, Budget(limits.inline_bytes, limits.nodes, min(2 * limits.depth, 150)))
+        measure(body, Budget(limits.inline_bytes, limits.nodes, min(2 * limits.depth, MAX_DEPTH)))
     except RecursionError:
         raise EncodeError("nested too deep to cross: flatten it, or pass json.dumps(x)") from None
     except WireError as error:
@@ -80,7 +82,7 @@ def encode(
 
 def decode(tree: Tree, blobs: Blobs | None = None) -> object:
     """Build the value of a tree that the scanner has let through. Raises WireError, and nothing else."""
-    decoder = Decoder(blobs if blobs is not None else Blobs(1 * MIB), _read)
+    decoder = Decoder(blobs if blobs is not None else Blobs(Budget()), _read)
     try:
         return decoder.value(tree)
     except _FOREIGN as error:
@@ -151,11 +153,13 @@ def _is_plain_key(key: object) -> bool:
 
 
 def _key(encoder: Encoder, key: object) -> str:
-    return as_text(encoder.text(str(key)))
+    text = str(key)
+    encoder.spend(len(text.encode()) + 4)
+    return text
 
 
-def _dataclass(encoder: Encoder, value: object) -> Tree:
-    return _dict(encoder, {field.name: getattr(value, field.name) for field in fields(value)})  # type: ignore[arg-type]
+def _dataclass(encoder: Encoder, value: Any) -> Tree:
+    return _dict(encoder, {field.name: getattr(value, field.name) for field in fields(value)})
 
 
 def _handle(encoder: Encoder, value: Handle) -> Tree:
@@ -191,13 +195,13 @@ _EXACT: dict[type, Callable[..., Tree]] = {
     **scalars.WRITERS,
 }
 
-# Subclasses are sent as their base. A scalar is brought back to its base by the base's own method: what a subclass
-# overrides must not decide what crosses.
+# Subclasses are sent as their base. A scalar is brought back to its base by the base's own method: what a
+# subclass overrides must not decide what crosses.
 _BASES: tuple[tuple[type, Callable[..., Tree]], ...] = (
     (Enum, lambda encoder, value: encoder.tree(value.value)),
     (str, lambda encoder, value: encoder.text(str.__str__(value))),
-    (int, lambda encoder, value: scalars.encode_int(encoder, int.__add__(value, 0))),
-    (float, lambda encoder, value: scalars.encode_float(encoder, float.__add__(value, 0.0))),
+    (int, lambda encoder, value: scalars.encode_int(encoder, int.__pos__(value))),
+    (float, lambda encoder, value: scalars.encode_float(encoder, float.__pos__(value))),
     (complex, lambda encoder, value: scalars.encode_complex(encoder, complex.__pos__(value))),
     (bytes, lambda encoder, value: _bytes(encoder, bytes.__getitem__(value, slice(None)))),
     (bytearray, _bytearray),

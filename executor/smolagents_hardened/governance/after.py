@@ -1,0 +1,65 @@
+"""What hooks make of a result before the snippet sees it: look, replace, or stop the run. A hook that fails
+withholds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from smolagents_hardened.errors import RunStopped
+from smolagents_hardened.governance.arguments import for_hook
+from smolagents_hardened.governance.asking import TimedOut, ask
+from smolagents_hardened.governance.call import STATUSES, ToolOutcome
+from smolagents_hardened.governance.hooks import NamedHook
+from smolagents_hardened.governance.judge import Candidate, Jury
+from smolagents_hardened.governance.served import Refused
+
+AfterHook = Callable[..., object]
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """An outcome after all hooks have seen it: `refused` and `stop` say that the snippet must not get it."""
+
+    outcome: ToolOutcome
+    replaced_by: tuple[str, ...] = ()
+    refused: Refused | None = None
+    stop: RunStopped | None = None
+
+
+def review(jury: Jury, candidate: Candidate, outcome: ToolOutcome) -> Aftermath:
+    """Show an outcome to each hook that asks for it, in order; each sees what the one before left.
+
+    Stops at the first hook that fails or stops the run. KeyboardInterrupt and SystemExit pass.
+    """
+    aftermath = Aftermath(outcome)
+    for hook in jury.hooks:
+        if hook.after is not None and aftermath.refused is None and aftermath.stop is None:
+            aftermath = _reviewed(jury, hook, hook.after, candidate, aftermath)
+    return aftermath
+
+
+def _reviewed(
+    jury: Jury, hook: NamedHook, function: AfterHook, candidate: Candidate, before: Aftermath
+) -> Aftermath:
+    shown = replace(candidate.call, arguments=for_hook(candidate.arguments))
+    has_run = before.outcome.status != "responded"
+    try:
+        answer = ask(lambda: function(shown, before.outcome), jury.loop, jury.timeout_s)
+    except RunStopped as stop:
+        return replace(before, stop=stop)
+    except TimedOut:
+        reason = f"hook {hook.name} did not look at the result within {jury.timeout_s} s"
+        return replace(before, refused=Refused(reason, "hook_error:timeout", has_run))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  a result that could not be looked at is withheld
+        reason = f"hook {hook.name} failed with {type(error).__name__} when it looked at the result"
+        return replace(before, refused=Refused(reason, "hook_error:exception", has_run))
+    if answer is None:
+        return before
+    if not isinstance(answer, ToolOutcome) or answer.status not in STATUSES:
+        reason = f"hook {hook.name} returned {type(answer).__name__} instead of a ToolOutcome or None"
+        return replace(before, refused=Refused(reason, "hook_error:type", has_run))
+    return replace(before, outcome=answer, replaced_by=(*before.replaced_by, hook.name))

@@ -1,0 +1,111 @@
+"""What the trail is told about calls and snippets: one function for each kind of record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from smolagents_hardened.audit.digest import digest_value
+from smolagents_hardened.audit.plain import Glimpse
+from smolagents_hardened.audit.trail import Trail
+from smolagents_hardened.errors import AuditError
+from smolagents_hardened.governance.after import Aftermath
+from smolagents_hardened.governance.approval import Approval
+from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
+from smolagents_hardened.governance.hooks import Decision, Verdict
+from smolagents_hardened.governance.judge import Judgement
+from smolagents_hardened.governance.verdicts import Opinion
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Writes the records of one governor. Every method raises AuditError when its record is not written."""
+
+    trail: Trail
+
+    def code(
+        self, code: CodeCall, decision: Decision, opinions: Sequence[Opinion], approvals: Sequence[Approval]
+    ) -> None:
+        """A snippet that is about to run ("code"), or is not to ("code_refusal")."""
+        is_refused = decision.verdict is not Verdict.ALLOW
+        refusal: dict[str, object] = {"reason": decision.reason, "code": decision.code} if is_refused else {}
+        self.trail.append(
+            "code_refusal" if is_refused else "code",
+            **_where(code),
+            text=code.code,
+            digest=code.digest,
+            **_why(opinions, approvals),
+            **refusal,
+        )
+
+    def refusal(self, judgement: Judgement, approvals: Sequence[Approval]) -> None:
+        """A call that is not made, and why."""
+        decision = judgement.decision
+        self.trail.append(
+            "refusal", **_call(judgement, approvals), reason=decision.reason, code=decision.code
+        )
+
+    def intent(self, judgement: Judgement, approvals: Sequence[Approval]) -> None:
+        """A call that is about to be made, or answered by a hook."""
+        self.trail.append("intent", **_call(judgement, approvals), effect=judgement.decision.verdict.value)
+
+    def outcome(self, call: ToolCall, aftermath: Aftermath) -> None:
+        """What came of a call whose intent is on record."""
+        outcome = aftermath.outcome
+        more: dict[str, object] = {}
+        if outcome.status in ("ok", "responded"):
+            more = {"result": Glimpse(outcome.value), "result_digest": _digest(outcome.value)}
+        if outcome.error_type:
+            more = {"error_type": outcome.error_type, "error": Glimpse(outcome.error_message)}
+        if aftermath.replaced_by:
+            more["replaced_by"] = aftermath.replaced_by
+        if aftermath.refused is not None:
+            more |= {"withheld": aftermath.refused.reason, "code": aftermath.refused.code}
+        if aftermath.stop is not None:
+            more["stopped"] = aftermath.stop.reason
+        self._conclude(call, outcome, more)
+
+    def _conclude(self, call: ToolCall, outcome: ToolOutcome, more: Mapping[str, object]) -> None:
+        micros = round(outcome.duration_s * 1e6)
+        ids = {"run": call.run, "call": call.call_id, "tool": call.tool}
+        try:
+            self.trail.append("outcome", **ids, status=outcome.status, duration_us=micros, **more)
+        except AuditError as error:
+            done = "was answered by a hook" if outcome.status == "responded" else "HAS RUN"
+            raise AuditError(
+                f"tool {call.tool!r} {done} (call {call.call_id}, {outcome.status}), but what came of it "
+                f"could not be recorded, so its result is withheld: {error}"
+            ) from error
+
+
+def _where(about: ToolCall | CodeCall) -> dict[str, object]:
+    return {"run": about.run, "step": about.step, "agent": about.agent, "delegation": list(about.delegation)}
+
+
+def _call(judgement: Judgement, approvals: Sequence[Approval]) -> dict[str, object]:
+    call = judgement.candidate.call
+    arguments = judgement.candidate.arguments or call.arguments
+    made = {
+        **_where(call),
+        "call": call.call_id,
+        "tool": call.tool,
+        "arguments": dict(arguments),
+        "digest": call.digest,
+    }
+    if judgement.requested is not None:
+        made["requested"] = dict(judgement.requested)
+    return made | _why(judgement.opinions, approvals)
+
+
+def _why(opinions: Sequence[Opinion], approvals: Sequence[Approval]) -> dict[str, object]:
+    made: dict[str, object] = {"decisions": [opinion.told() for opinion in opinions]}
+    if approvals:
+        made["approvals"] = [approval.told() for approval in approvals]
+    return made
+
+
+def _digest(value: object) -> str:
+    try:
+        return digest_value(value)
+    except Exception:  # noqa: BLE001  a result that has no digest (too deep, a closed image) is recorded without one
+        return ""

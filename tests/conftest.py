@@ -1,0 +1,39 @@
+"""Fixtures of every suite: an executor on each declared backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from smolagents_hardened import HardenedExecutor
+from tests.support.backends import DECLARED, backend
+
+MakeExecutor = Callable[..., HardenedExecutor]
+
+
+@pytest.fixture(params=DECLARED)
+def backend_name(request: pytest.FixtureRequest) -> str:
+    """The declared backend under test."""
+    return str(request.param)
+
+
+@pytest.fixture
+def make_executor(backend_name: str) -> Iterator[MakeExecutor]:
+    """Make executors on the backend under test; they are closed after the test."""
+    made: list[HardenedExecutor] = []
+
+    def make(imports: tuple[str, ...] = ("*",), **options: object) -> HardenedExecutor:
+        executor = HardenedExecutor(list(imports), backend=backend(backend_name), **options)
+        made.append(executor)
+        return executor
+
+    yield make
+    for executor in made:
+        executor.cleanup()
+
+
+@pytest.fixture
+def executor(make_executor: MakeExecutor) -> HardenedExecutor:
+    """An executor with default limits that may import everything."""
+    return make_executor()

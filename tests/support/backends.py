@@ -1,0 +1,20 @@
+"""Which backends this machine declares: the suites run on each of them, and fail where a declared one is missing."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from smolagents_hardened.backends.base import Backend
+
+DECLARED = tuple(os.environ.get("HARDENED_TEST_BACKENDS", "docker").split(","))
+
+
+@cache
+def backend(name: str) -> Backend:
+    """One backend per test run; raises for a name nobody knows and for a mechanism that is not there."""
+    if name == "docker":
+        from smolagents_hardened.backends.docker import DockerBackend
+
+        return DockerBackend()
+    raise ValueError(f"HARDENED_TEST_BACKENDS names an unknown backend: {name!r}")

@@ -1,0 +1,541 @@
+"""The promised workload: everything that has to work once user code runs, and what has to be refused cleanly.
+
+One file that stands alone, so that it can be sent to a box as a snippet (append ``main()``) or run as a program. Each
+part is one function; `main` prints one JSON line for each: ``{"part": name, "ok": true}`` or, with ``"ok": false``, the error.
+A refused part is one where every act must end in an OSError, at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def scratch() -> Path:
+    """A new directory of this part alone."""
+    return Path(tempfile.mkdtemp())
+
+
+# ---- the standard library ------------------------------------------------------------------------------------
+
+
+def part_files() -> None:
+    """Files and directories, by name and by descriptor."""
+    base = scratch()
+    path = base / "a"
+    path.write_text("hello")
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(b" world")
+        file.flush()
+        os.fsync(file.fileno())
+        file.truncate(5)
+    assert path.stat().st_size == 5
+    os.truncate(path, 3)
+    path.chmod(0o640)
+    os.utime(path, (1, 2))
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert path.stat().st_mtime == 2
+    (base / "link").symlink_to(path)
+    assert os.readlink(base / "link") == str(path)
+    assert (base / "link").resolve() == path.resolve()
+    path.rename(base / "b")
+    os.replace(base / "b", base / "c")
+    os.link(base / "c", base / "hard")
+    (base / "d" / "e").mkdir(parents=True)
+    assert sorted(os.listdir(base)) == ["c", "d", "hard", "link"]
+    assert [entry.name for entry in os.scandir(base / "d") if entry.is_dir()] == ["e"]
+    assert os.access(base, os.W_OK)
+    (base / "d" / "e").rmdir()
+    (base / "c").unlink()
+    assert list(base.glob("*"))
+
+
+def part_directory() -> None:
+    """The working directory."""
+    before = os.getcwd()
+    base = scratch()
+    os.chdir(base)
+    Path("relative").write_text("x")
+    assert os.getcwd() == str(base)
+    os.chdir(before)
+    assert (base / "relative").exists()
+
+
+def part_descriptors() -> None:
+    """Duplicates, pipes, blocking mode, terminals."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    assert not os.get_blocking(reader)
+    os.write(writer, b"x")
+    copy = os.dup(reader)
+    assert os.read(copy, 1) == b"x"
+    assert not os.isatty(copy)
+    for descriptor in (reader, writer, copy):
+        os.close(descriptor)
+
+
+def part_tempfile() -> None:
+    """Every kind of temporary file."""
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x")
+    with tempfile.NamedTemporaryFile() as file:
+        assert Path(file.name).exists()
+    with tempfile.SpooledTemporaryFile(max_size=1) as file:
+        file.write(b"xx")
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "x").write_text("x")
+    assert not Path(directory).exists()
+
+
+def part_shutil() -> None:
+    """Trees and archives."""
+    import shutil
+
+    base = scratch()
+    (base / "tree" / "sub").mkdir(parents=True)
+    (base / "tree" / "sub" / "file").write_bytes(b"x" * 100_000)
+    (base / "tree" / "link").symlink_to("sub/file")
+    shutil.copytree(base / "tree", base / "copy", symlinks=True)
+    shutil.copy2(base / "tree" / "sub" / "file", base / "single")
+    shutil.move(base / "copy", base / "moved")
+    for kind in ("zip", "gztar"):
+        archive = shutil.make_archive(str(base / kind), kind, base / "tree")
+        shutil.unpack_archive(archive, base / f"from_{kind}")
+        assert (base / f"from_{kind}" / "sub" / "file").stat().st_size == 100_000
+    shutil.rmtree(base / "moved")
+    assert not (base / "moved").exists()
+
+
+def part_archives() -> None:
+    """zipfile, tarfile, and the compressors."""
+    import bz2
+    import gzip
+    import lzma
+    import tarfile
+    import zipfile
+
+    base = scratch()
+    (base / "x").write_text("text")
+    with zipfile.ZipFile(base / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(base / "x", "x")
+    with tarfile.open(base / "t.tar.xz", "w:xz") as archive:
+        archive.add(base / "x", "x")
+    with tarfile.open(base / "t.tar.xz") as archive:
+        archive.extractall(base / "out", filter="data")
+    assert (base / "out" / "x").read_text() == "text"
+    for module in (bz2, gzip, lzma):
+        assert module.decompress(module.compress(b"data")) == b"data"
+
+
+def part_sqlite() -> None:
+    """A database in a file, with each kind of journal, and two connections."""
+    import sqlite3
+
+    path = scratch() / "db.sqlite"
+    for journal in ("delete", "wal", "truncate"):
+        with sqlite3.connect(path) as one, sqlite3.connect(path) as two:
+            one.execute(f"pragma journal_mode={journal}")
+            one.execute("create table if not exists t (x)")
+            one.executemany("insert into t values (?)", [(i,) for i in range(1000)])
+            one.commit()
+            assert two.execute("select count(*) from t").fetchone()[0] >= 1000
+            one.execute("delete from t where x > 10")
+            one.commit()
+            one.execute("vacuum")
+        one.close()
+        two.close()
+
+
+def part_threads() -> None:
+    """Threads, locks with and without a time-out, events, conditions, a queue, an executor."""
+    import queue
+    import threading
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    done: queue.Queue[int] = queue.Queue()
+    event, lock = threading.Event(), threading.Lock()
+
+    def work(number: int) -> int:
+        event.wait(5)
+        with lock:
+            done.put(number)
+        return threading.get_native_id()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    assert not event.wait(0.01)
+    event.set()
+    for thread in threads:
+        thread.join(5)
+    assert sorted(done.get(timeout=1) for _ in threads) == [0, 1, 2, 3]
+    with ThreadPoolExecutor(4) as executor:
+        assert len({future.result() for future in as_completed(executor.submit(work, i) for i in range(8))}) >= 1
+    timer = threading.Timer(0.01, event.clear)
+    timer.start()
+    timer.join()
+    assert not event.is_set()
+
+
+def part_thread_pool() -> None:
+    """multiprocessing's pool of threads, which wants POSIX semaphores."""
+    from multiprocessing.pool import ThreadPool
+
+    with ThreadPool(2) as pool:
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+
+
+def part_asyncio() -> None:
+    """Tasks, time-outs, queues, and threads that wake the loop."""
+    import asyncio
+
+    async def main_task() -> None:
+        queue: asyncio.Queue[int] = asyncio.Queue()
+        results = await asyncio.gather(*(asyncio.to_thread(time.sleep, 0.001) for _ in range(4)), queue.put(1))
+        assert len(results) == 5
+        assert await asyncio.wait_for(queue.get(), 1) == 1
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return
+        raise AssertionError("the time-out did not come")
+
+    asyncio.run(main_task())
+
+
+def part_signals() -> None:
+    """A handler, and a signal that this process sends to itself."""
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        return  # Python allows handlers in the main thread alone
+    seen: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: seen.append(number))
+    signal.raise_signal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+    assert seen == [signal.SIGUSR1]
+
+
+def part_time() -> None:
+    """Sleeping, every clock, dates and zones."""
+    import datetime
+    import zoneinfo
+
+    time.sleep(0.001)
+    clocks = (time.time, time.monotonic, time.perf_counter, time.process_time, time.thread_time)
+    assert all(clock() > 0 for clock in clocks)
+    for name in ("time", "monotonic", "perf_counter"):
+        time.get_clock_info(name)
+    assert zoneinfo.ZoneInfo("Europe/Paris").utcoffset(datetime.datetime(2024, 7, 1)) == datetime.timedelta(hours=2)
+    assert datetime.datetime.now(datetime.UTC).year > 2000
+    time.localtime()
+
+
+def part_random() -> None:
+    """Every source of randomness."""
+    import hashlib
+    import random
+    import secrets
+    import uuid
+
+    random.seed()
+    assert 0 <= random.random() < 1
+    assert len(secrets.token_hex(8)) == 16
+    assert uuid.uuid4() != uuid.uuid4()
+    assert uuid.uuid1().version == 1
+    assert len(os.urandom(4)) == 4
+    assert hashlib.scrypt(b"x", salt=b"y", n=2, r=1, p=1)
+    for name in ("md5", "sha1", "sha256", "blake2b", "sha3_256"):
+        assert hashlib.new(name, b"x").hexdigest()
+
+
+def part_data() -> None:
+    """json, csv, logging, and pure modules."""
+    import contextvars
+    import csv
+    import dataclasses
+    import decimal
+    import fractions
+    import functools
+    import gc
+    import itertools
+    import logging
+    import platform
+    import re
+    import statistics
+    import traceback
+
+    base = scratch()
+    assert json.loads(json.dumps({"a": [1, None]})) == {"a": [1, None]}
+    with (base / "x.csv").open("w", newline="") as file:
+        csv.writer(file).writerow([1, "a"])
+    logger = logging.getLogger("workload")
+    handler = logging.FileHandler(base / "log")
+    logger.addHandler(handler)
+    logger.warning("hello")
+    handler.close()
+    logger.removeHandler(handler)
+    assert (base / "log").read_text() == "hello\n"
+    assert decimal.Decimal("1.1") + 1 == decimal.Decimal("2.1")
+    assert statistics.mean([fractions.Fraction(1), fractions.Fraction(3)]) == 2
+    assert functools.reduce(lambda a, b: a + b, itertools.islice(itertools.count(), 4)) == 6
+    assert re.findall(r"\d+", "a1b22") == ["1", "22"]
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=1)
+    assert contextvars.copy_context().run(variable.get) == 1
+    assert dataclasses.asdict(dataclasses.make_dataclass("D", ["x"])(1)) == {"x": 1}
+    assert platform.platform()
+    assert traceback.format_stack()
+    gc.collect()
+
+
+def part_memory() -> None:
+    """A mapped file that grows, anonymous memory, and large blocks that are reallocated."""
+    import mmap
+
+    path = scratch() / "mapped"
+    path.write_bytes(bytes(4096))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[0:5] = b"hello"
+        mapped.flush()
+        mapped.resize(8192)
+    with mmap.mmap(-1, 2**20) as anonymous:
+        anonymous.write(b"x")
+    block = bytearray(2**20)
+    for _ in range(6):
+        block += bytes(len(block))
+    assert len(block) == 2**26
+
+
+def part_process() -> None:
+    """What a process may ask about itself."""
+    assert os.getpid() > 0
+    assert os.getuid() == os.stat("/proc/self/task").st_uid or os.getuid() >= 0
+    assert max(os.getuid(), os.geteuid(), os.getgid(), os.getegid()) < 2**32 - 1024
+    assert "VmRSS" in Path("/proc/self/status").read_text()
+    assert "r-xp" in Path("/proc/self/maps").read_text()
+    assert os.listdir("/proc/self/fd")
+    assert (os.cpu_count() or 0) >= 1
+    assert len(os.sched_getaffinity(0)) >= 1
+    os.getrandom(1)
+
+
+def part_late_imports() -> None:
+    """C extensions that nobody has loaded yet, and callbacks of ctypes from libffi's own text."""
+    import ctypes
+    import importlib
+
+    for name in ("_elementtree", "audioop", "_crypt", "_statistics", "_queue", "_zoneinfo", "_lsprof", "termios"):
+        importlib.import_module(name)
+    compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda number: number + 1)
+    assert compare(1) == 2
+
+
+def part_many_threads() -> None:
+    """As many threads at once as asyncio's default executor may make."""
+    import threading
+
+    gate = threading.Barrier(33)
+    threads = [threading.Thread(target=gate.wait, args=(10,)) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    gate.wait(10)
+    for thread in threads:
+        thread.join(5)
+
+
+# ---- the packages of the image -------------------------------------------------------------------------------
+
+
+def part_numpy() -> None:
+    """Arithmetic, linear algebra, files, mapped files, large arrays."""
+    import numpy as np
+
+    base = scratch()
+    matrix = np.random.default_rng(1).random((300, 300))
+    assert np.allclose(np.linalg.inv(matrix) @ matrix, np.eye(300), atol=1e-6)
+    np.save(base / "a.npy", matrix)
+    assert np.load(base / "a.npy", mmap_mode="r").shape == (300, 300)
+    np.savetxt(base / "a.txt", matrix[:3])
+    assert np.loadtxt(base / "a.txt").shape == (3, 300)
+    large = np.zeros(8_000_000)
+    large.resize(10_000_000, refcheck=False)
+    assert np.fft.fft(large[:1024]).shape == (1024,)
+
+
+def part_pandas() -> None:
+    """Frames, csv, json, sqlite, groups, dates."""
+    import sqlite3
+
+    import pandas as pd
+
+    base = scratch()
+    frame = pd.DataFrame({"k": list("aab"), "v": [1, 2, 3], "t": pd.date_range("2024-01-01", periods=3, tz="UTC")})
+    frame.to_csv(base / "x.csv", index=False)
+    assert pd.read_csv(base / "x.csv", parse_dates=["t"]).groupby("k")["v"].sum().to_dict() == {"a": 3, "b": 3}
+    frame.to_json(base / "x.json")
+    assert len(pd.read_json(base / "x.json")) == 3
+    with sqlite3.connect(base / "x.db") as connection:
+        frame[["k", "v"]].to_sql("t", connection, index=False)
+        assert len(pd.read_sql("select * from t", connection)) == 3
+    connection.close()
+    assert "k" in str(frame)
+    assert frame["t"].dt.tz_convert("Europe/Paris").notna().all()
+
+
+def part_pillow() -> None:
+    """Pictures in files."""
+    from PIL import Image, ImageDraw, ImageFilter
+
+    path = scratch() / "x.png"
+    image = Image.new("RGB", (64, 64), "red")
+    ImageDraw.Draw(image).line((0, 0, 63, 63), fill="blue")
+    for suffix in (".png", ".jpg", ".gif"):
+        image.filter(ImageFilter.BLUR).save(path.with_suffix(suffix))
+        assert Image.open(path.with_suffix(suffix)).convert("L").size == (64, 64)
+
+
+def part_matplotlib() -> None:
+    """A figure in files."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    base = scratch()
+    figure, axes = pyplot.subplots()
+    axes.plot([1, 2, 3], label="line")
+    axes.legend()
+    axes.set_title("$x^2$")
+    for suffix in ("png", "pdf", "svg"):
+        figure.savefig(base / f"x.{suffix}")
+        assert (base / f"x.{suffix}").stat().st_size > 1000
+    pyplot.close(figure)
+
+
+def part_sklearn() -> None:
+    """Models, in this thread and in threads of OpenMP and joblib."""
+    from sklearn.cluster import KMeans
+    from sklearn.datasets import make_classification
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_score
+
+    x, y = make_classification(200, random_state=1)
+    assert cross_val_score(LogisticRegression(), x, y, cv=3, n_jobs=1).mean() > 0.7
+    assert RandomForestClassifier(10, random_state=1, n_jobs=2).fit(x, y).score(x, y) > 0.9
+    assert HistGradientBoostingClassifier(max_iter=5).fit(x, y).score(x, y) > 0.7
+    assert len(KMeans(2, n_init=1).fit(x).labels_) == 200
+
+
+# ---- what has to be refused ----------------------------------------------------------------------------------
+
+
+def refused_network() -> list[str]:
+    """No socket of any family, no name, no connection."""
+    import socket
+    import urllib.request
+
+    return [
+        refusal(socket.socket),
+        refusal(socket.socket, socket.AF_UNIX),
+        refusal(socket.create_connection, ("127.0.0.1", 80), 1),
+        refusal(socket.getaddrinfo, "example.org", 80),
+        refusal(urllib.request.urlopen, "http://127.0.0.1/", None, 1),
+    ]
+
+
+def refused_programs() -> list[str]:
+    """No program, by any of the ways to start one."""
+    import subprocess
+
+    return [
+        refusal(subprocess.run, ["/bin/true"]),
+        refusal(subprocess.run, ["/bin/true"], capture_output=True),
+        refusal(subprocess.check_output, "true", shell=True),
+        refusal(os.posix_spawn, "/bin/true", ["true"], {}),
+        refusal(os.execv, "/bin/true", ["true"]),
+        refusal(os.execv, sys.executable, ["python"]),
+    ]
+
+
+def refused_processes() -> list[str]:
+    """No second process, and no signal to another one."""
+    import multiprocessing
+
+    process = multiprocessing.get_context("fork").Process(target=abs)
+    return [
+        refusal(fork_and_leave),
+        refusal(process.start),
+        refusal(os.kill, 1 << 22, 0),
+        refusal(os.kill, -1, 0),
+        refusal(os.setuid, 0),
+        refusal(os.chroot, "/"),
+    ]
+
+
+def fork_and_leave() -> None:
+    """Fork; a child ends at once, so that it never goes on with the rest of this program."""
+    if os.fork() == 0:
+        os._exit(0)
+
+
+def refused_files() -> list[str]:
+    """No write outside scratch, no owner, no device, no extended attribute."""
+    path = scratch() / "x"
+    path.touch()
+    return [
+        refusal(os.chown, path, 0, 0),
+        refusal(os.mkfifo, path.with_name("fifo")),
+        refusal(os.setxattr, path, "user.x", b"x"),
+        refusal(os.memfd_create, "x"),
+        refusal(os.getxattr, path, "user.x"),
+    ]
+
+
+def refusal(act, *arguments, **keywords) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN
+    """Do it; return the name of the OSError's errno, or raise AssertionError where there was none."""
+    import errno
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            act(*arguments, **keywords)
+        except OSError as error:
+            cause = getattr(error, "reason", error)  # URLError wraps the OSError
+            number = getattr(cause, "errno", None)
+            return errno.errorcode.get(number, str(number))
+    raise AssertionError(f"{getattr(act, '__name__', act)} was not refused")
+
+
+def parts() -> list[str]:
+    """The names of all parts, in the order of the file."""
+    return [name for name in globals() if name.startswith(("part_", "refused_"))]
+
+
+def run_part(name: str) -> dict[str, object]:
+    """Run one part; return its line."""
+    begin = time.monotonic()
+    try:
+        detail = globals()[name]()
+    except BaseException as error:  # noqa: BLE001  # the line has to tell whatever went wrong
+        return {"part": name, "ok": False, "error": f"{type(error).__name__}: {error}"}
+    line: dict[str, object] = {"part": name, "ok": True, "seconds": round(time.monotonic() - begin, 3)}
+    return line | ({"answers": detail} if detail else {})
+
+
+def main(names: list[str] | None = None) -> None:
+    """Run the named parts, or all, and print one line each."""
+    for name in names or parts():
+        print(json.dumps(run_part(name)), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
