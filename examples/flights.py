@@ -19,9 +19,9 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pandas as pd
-from scripted import ScriptedModel, Turn
 from smolagents import CodeAgent, Tool
 
+from scripted import ScriptedModel, Turn
 from smolagents_hardened import Decision, ToolCall, register
 
 PLACE = Path("demo")
@@ -35,7 +35,9 @@ class QueryFlights(Tool):  # type: ignore[misc]
     """A real SQLite database behind a host tool: the connection, like any secret, never enters the box."""
 
     name = "query_flights"
-    description = "Runs one SQL statement on the flights database (tables: flights, weather, airlines). Returns a data frame."
+    description = (
+        "Runs one SQL statement on the flights database (tables: flights, weather, airlines). Returns a data frame."
+    )
     inputs = {"sql": {"type": "string", "description": "One SQLite statement."}}  # noqa: RUF012 - smolagents' way
     output_type = "object"
 
@@ -124,7 +126,9 @@ def main() -> int:
     build_database(database)
     trail = PLACE / "audit.jsonl"
     register()
-    model = ScriptedModel(SCRIPT)  # a real model: `from smolagents import InferenceClientModel; model = InferenceClientModel()`
+    model = ScriptedModel(
+        SCRIPT
+    )  # a real model: `from smolagents import InferenceClientModel; model = InferenceClientModel()`
     agent = CodeAgent(
         [QueryFlights(database)],
         model,
@@ -154,7 +158,7 @@ def build_database(path: Path) -> None:
         connection.execute(f"create table {table} ({', '.join(f'{name} numeric' for name in header)})")
         marks = ", ".join("?" * len(header))
         nulled = ([None if cell == "NA" else cell for cell in row] for row in rows)
-        connection.executemany(f"insert into {table} values ({marks})", nulled)  # noqa: S608 - three fixed names
+        connection.executemany(f"insert into {table} values ({marks})", nulled)
     connection.execute("create index weather_hour on weather (origin, time_hour)")
     connection.commit()
     connection.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.support.backends import DECLARED, backend
 
 from smolagents_hardened import HardenedExecutor
-from tests.support.backends import DECLARED, backend
 
 MakeExecutor = Callable[..., HardenedExecutor]
 

@@ -1,4 +1,4 @@
-"""The command line: `hardened run | image | audit`. Exit status 0 means that it held, 1 that it did not, 2 wrong usage."""
+"""The command line: `hardened run | image | audit`. Exit status: 0 it held, 1 it did not, 2 wrong usage."""
 
 from __future__ import annotations
 
@@ -39,7 +39,14 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("file", nargs="?", help="a Python file; - reads standard input")
     run.add_argument("-c", dest="code", help="the code itself")
     run.add_argument("--backend", default="auto", help="auto or docker (default: auto)")
-    run.add_argument("--import", dest="imports", action="append", default=[], metavar="MODULE", help="authorise an import; '*' all")
+    run.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="authorise an import; '*' all",
+    )
     run.add_argument("--timeout", type=float, default=None, metavar="SECONDS", help="wall time (default: 30)")
     run.add_argument("--gate", default="standard", help="standard, strict or off")
     run.add_argument("--json", action="store_true", help="one JSON object instead of text")
@@ -47,7 +54,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _add_image(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    image = commands.add_parser("image", help="the image that boxes start from").add_subparsers(required=True, metavar="ACTION")
+    image = commands.add_parser("image", help="the image that boxes start from").add_subparsers(
+        required=True, metavar="ACTION"
+    )
     build = image.add_parser("build", help="build it, unless it is there already")
     build.add_argument("--base", default="auto", help="host, official or auto (default: auto)")
     build.set_defaults(command=_image_build)

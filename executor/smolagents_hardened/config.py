@@ -24,7 +24,7 @@ GATES = ("standard", "strict", "off")
 POLICY_SUFFIXES = (".toml", ".json")
 # smolagents' own: what a snippet may always import (utils.BASE_BUILTIN_MODULES).
 ALWAYS_AUTHORIZED = (
-    "collections", "datetime", "itertools", "math", "queue", "random", "re", "stat", "statistics", "time", "unicodedata",
+    *"collections datetime itertools math queue random re stat statistics time unicodedata".split(),
 )  # fmt: skip
 DEFAULT_PRINT_CHARACTERS = 50_000  # smolagents' DEFAULT_MAX_LEN_OUTPUT
 
@@ -147,7 +147,9 @@ def imported(text: str) -> object:
     """The object that an import string "pkg.mod:name" names."""
     module_name, colon, name = text.partition(":")
     if not colon or not module_name or not name:
-        raise ConfigError(f"{text!r} is neither a policy file ({', '.join(POLICY_SUFFIXES)}) nor an import string 'pkg.mod:name'")
+        raise ConfigError(
+            f"{text!r} is neither a policy file ({', '.join(POLICY_SUFFIXES)}) nor an import string 'pkg.mod:name'"
+        )
     try:
         return cast(object, getattr(import_module(module_name), name))
     except ImportError as error:

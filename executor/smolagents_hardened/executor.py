@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from threading import Lock
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from smolagents import CodeAgent, PythonInterpreterTool
 from smolagents.local_python_executor import CodeOutput, InterpreterError, LocalPythonExecutor, PythonExecutor
@@ -31,9 +31,12 @@ from smolagents_hardened.governance.served import refusal_text
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, LimitHit, Outcome, Raised
 from smolagents_hardened.session import Session
 from smolagents_hardened.toolbox import Toolbox
-from smolagents_hardened.wire.values import EncodeBudget, EncodeError, encode
+from smolagents_hardened.wire.json_text import Tree
+from smolagents_hardened.wire.values import EncodeBudget, Encoded, EncodeError, encode
 
-STATE_LOST = " The sandbox was replaced: all variables, functions and imports of earlier steps are gone. Define them again."
+STATE_LOST = (
+    " The sandbox was replaced: all variables, functions and imports of earlier steps are gone. Define them again."
+)
 
 # The agents that are at work in this context, outermost first: a managed agent runs inside its manager's tool call.
 _AT_WORK: ContextVar[tuple[str, ...]] = ContextVar("smolagents_hardened_agents", default=())
@@ -71,9 +74,9 @@ class State(Mapping[str, object]):
 class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ships no types
     """Runs the snippets of one agent in one hardened box at a time.
 
-    The options are those of `config.Options`, all of which can be plain JSON, and `on_print`, a callable that gets what the
-    snippet prints as it comes. Nothing is started by the constructor but the
-    image's manifest is read: an authorised import that it lacks is a ConfigError. The box starts with the first snippet.
+    The options are those of `config.Options`, all of which can be plain JSON, and `on_print`, a callable that gets what
+    the snippet prints as it comes. Nothing is started by the constructor but the
+    image's manifest is read: an authorised import that it lacks is a ConfigError. The first snippet starts the box.
 
     Raises ConfigError, BackendUnavailable; a step raises smolagents' InterpreterError (the model reads it), RunStopped
     (a hook ended the run), NotEnforced and AuditError. Use it as a context manager or call `cleanup()`.
@@ -128,7 +131,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def __call__(self, code_action: str) -> CodeOutput:
         """Run one snippet. Raises InterpreterError with what the model has to read."""
         if not self._entered.acquire(blocking=False):
-            raise HardenedError("this executor is already running a step: give each agent or thread an executor of its own")
+            raise HardenedError(
+                "this executor is already running a step: give each agent or thread an executor of its own"
+            )
         try:
             return self._run(code_action)
         finally:
@@ -162,7 +167,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def start(self) -> Enforcement:
         """Start the box now rather than with the first snippet, and say what is in force in it."""
         self._ready()
-        assert self._enforcement is not None  # noqa: S101  # nosec B101 - _ready has set it
+        assert self._enforcement is not None  # nosec B101 - _ready has set it
         return self._enforcement
 
     def take_stop(self) -> RunStopped | None:
@@ -225,7 +230,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 self.trail.append("limit", run=self._run_id, step=self._step, limit=limit.value, state_lost=state_lost)
                 raise InterpreterError(message + (STATE_LOST if state_lost else ""))
             case Broke(message, _, is_violation):
-                self.trail.append("violation" if is_violation else "box_died", run=self._run_id, step=self._step, reason=message)
+                self.trail.append(
+                    "violation" if is_violation else "box_died",
+                    run=self._run_id,
+                    step=self._step,
+                    reason=message,
+                )
                 raise InterpreterError(message + STATE_LOST)
             case never:
                 assert_never(never)
@@ -240,7 +250,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             self._is_configured = True
         if self._unsent:
             encoded = self._encode(self._unsent)
-            session.set(encoded.tree, encoded.blobs)
+            session.set(cast(dict[str, Tree], encoded.tree), encoded)
             self._unsent = {}
         return session
 
@@ -270,7 +280,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             if name not in self._variables and self._session is None:
                 raise KeyError(name)
             self._ready()
-        assert self._session is not None  # noqa: S101  # nosec B101 - _ready has set it
+        assert self._session is not None  # nosec B101 - _ready has set it
         return self._session.get(name)
 
     # ---- tools and values --------------------------------------------------------------------------------
@@ -295,7 +305,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _refuse_ungoverned(self, name: str, tool: object) -> None:
         if isinstance(tool, PythonInterpreterTool):
             raise ConfigError(
-                f"tool {name!r} is PythonInterpreterTool: it would run the model's code on the host, outside the sandbox."
+                f"tool {name!r} is PythonInterpreterTool: it would run the model's code on the host."
                 " Leave it out (add_base_tools=False); the agent's own code runs in the sandbox already"
             )
         if isinstance(tool, CodeAgent) and isinstance(tool.python_executor, LocalPythonExecutor):
@@ -307,10 +317,13 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 " executor_type='hardened', or allow it with allow_unsandboxed_agents=True"
             )
 
-    def _encode(self, variables: Mapping[str, object]) -> Any:
+    def _encode(self, variables: Mapping[str, object]) -> Encoded:
         limits = self.config.limits
         budget = EncodeBudget(
-            inline_bytes=limits.value_bytes // 2, nodes=limits.nodes // 2, depth=limits.depth // 2, blob_bytes=limits.blob_bytes
+            inline_bytes=limits.value_bytes // 2,
+            nodes=limits.nodes // 2,
+            depth=limits.depth // 2,
+            blob_bytes=limits.blob_bytes,
         )
         try:
             return encode(dict(variables), limits=budget, on_unknown=self._toolbox.handles.keep)
@@ -324,7 +337,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if missing:
             raise ConfigError(
                 f"authorized imports that the sandbox's image does not have: {', '.join(missing)}. Remove them from"
-                f" additional_authorized_imports, or use an image that has them. It has: {', '.join(sorted(manifest.packages))}"
+                f" additional_authorized_imports, or use an image that has them. It has:"
+                f" {', '.join(sorted(manifest.packages))}"
             )
         return manifest
 

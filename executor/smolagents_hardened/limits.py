@@ -60,7 +60,7 @@ class Limits:
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, object]) -> Limits:
-        """Build from plain data (`executor_kwargs`, JSON); an unknown key is a ConfigError that lists the known ones."""
+        """Build from plain data (`executor_kwargs`); an unknown key is a ConfigError that lists the known ones."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(mapping) - known)
         if unknown:

@@ -1,6 +1,6 @@
 """The life of one box, seen from the host: drives the wire, serves tool calls, keeps the deadline.
 
-A step is a small state machine. It runs until the box says DONE, or until something ends it (`_Ending`): a limit, an
+A step is a small state machine. It runs until the box says DONE, or until something ends it (`Ending`): a limit, an
 interrupt, a final answer, a stop by a hook. From then on calls are refused and logs dropped; the box gets a polite
 interrupt and, `grace_s` later, the kill. After a violation or a kill the session is dead: it is never resynchronised.
 """
@@ -9,66 +9,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from smolagents_hardened.backends.base import Box, Stream
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.deadline import Deadline
 from smolagents_hardened.errors import BackendError, BoxDied, RunStopped, WireViolation
 from smolagents_hardened.limits import Limits
-from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Opaque, Outcome, Raised
-from smolagents_hardened.wire.json_text import Budget
+from smolagents_hardened.outcome import Broke, Finished, Limit, LimitHit, Opaque, Outcome, Raised
+from smolagents_hardened.step import Answer, Ending, Serve, Step
+from smolagents_hardened.wire.blobs import BytesLike
+from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.connection import Connection, Delivery
 from smolagents_hardened.wire.errors import WireError
-from smolagents_hardened.wire.messages import Call, Configure, Done, Get, Hello, Log, Message, Ready, Result, Run, Set, Values
+from smolagents_hardened.wire.json_text import Tree
+from smolagents_hardened.wire.messages import (
+    Call,
+    Configure,
+    Done,
+    Get,
+    Hello,
+    Log,
+    Message,
+    Ready,
+    Result,
+    Run,
+    Set,
+    Values,
+)
 from smolagents_hardened.wire.values import Encoded, decode
 
 FINAL_WAIT_S = 1.0  # after a final answer, before the interrupt: the honest guest needs a millisecond
 CPU_CHARGE_FROM_S = 0.05  # shorter host work is not worth reading the box's CPU clock for
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the toolbox gives back for one call: `kind` as in wire.messages.Result; `final` is the latched answer."""
-
-    kind: str
-    encoded: Encoded | None = None
-    type_name: str = ""
-    message: str = ""
-    final: object = None
-
-
-class Serve(Protocol):
-    """Serves one decoded call. May raise RunStopped or AuditError: the step then ends with it."""
-
-    def __call__(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """Why a step is ending before DONE, and what it will have ended in."""
-
-    limit: Limit | None = None
-    message: str = ""
-    answer: Answer | None = None  # a latched final answer
-    error: BaseException | None = None  # RunStopped, AuditError: raised once the box has left the step
-
-
-@dataclass(slots=True)
-class _Step:
-    """What one step has used so far."""
-
-    seq: int
-    wall_s: float | None
-    deadline: Deadline
-    logs: list[str] = field(default_factory=list)
-    log_bytes: int = 0
-    calls: int = 0
-    frames: int = 0
-    ending: _Ending | None = None
-    is_done: bool = False  # DONE has come: the box waits for orders again
-    is_interrupted: bool = False  # the polite signal has been sent; what follows is the kill
 
 
 class Session:
@@ -82,7 +54,7 @@ class Session:
         self._clock = time.monotonic
         self._connection = Connection("host", Budget.from_limits(limits))
         self._seq = 0
-        self._step: _Step | None = None  # while a step runs
+        self._step: Step | None = None  # while a step runs
         self._interrupt_reason: str | None = None  # set by `interrupt`, read by the step's thread
         self.is_alive = True
         self.enforcement: Enforcement = box.enforcement
@@ -94,7 +66,7 @@ class Session:
         deadline = Deadline(self._clock, self._limits.start_s)
         try:
             hello = self._expect(Hello, deadline).message
-            assert isinstance(hello, Hello)  # noqa: S101  # nosec B101 - _expect returned it
+            assert isinstance(hello, Hello)  # nosec B101 - _expect returned it
             self.enforcement = self._box.verify(hello.report)
         except BaseException:
             self.close()
@@ -106,7 +78,7 @@ class Session:
         self._box.close()
 
     def interrupt(self, reason: str) -> None:
-        """End the running step, keeping the session if the code can be interrupted. From any thread; no step: no effect."""
+        """End the running step; the session is kept if the code can be interrupted. Any thread may call it."""
         if self._step is not None:
             self._interrupt_reason = reason
             self._box.channel.wake()
@@ -117,7 +89,7 @@ class Session:
         """Say what snippets may import and which tools exist."""
         self._order(Configure(authorized, tools, gate), {}, Ready)  # type: ignore[arg-type]  # config.py has checked it
 
-    def set(self, trees: Mapping[str, object], encoded: Encoded) -> None:
+    def set(self, trees: Mapping[str, Tree], encoded: Encoded) -> None:
         """Put variables into the box."""
         delivery = self._order(Set(dict(trees)), encoded.blobs, Ready)
         if isinstance(delivery.message, Ready) and delivery.message.error:
@@ -127,14 +99,14 @@ class Session:
         """Read one variable; KeyError if the box has none of that name, Opaque if its value cannot cross."""
         delivery = self._order(Get((name,)), {}, Values)
         values = delivery.message
-        assert isinstance(values, Values)  # noqa: S101  # nosec B101 - _order returned it
+        assert isinstance(values, Values)  # nosec B101 - _order returned it
         if name in values.opaque:
             return Opaque(*values.opaque[name])
         if name not in values.values:
             raise KeyError(name)
         return _read(delivery, values.values[name])[0]
 
-    def _order(self, message: Message, blobs: Mapping[int, bytes | bytearray | memoryview], answer: type[Message]) -> Delivery:
+    def _order(self, message: Message, blobs: Mapping[int, BytesLike], answer: type[Message]) -> Delivery:
         deadline = Deadline(self._clock, self._limits.start_s)
         try:
             self._send(message, blobs, deadline)
@@ -158,7 +130,7 @@ class Session:
     def run(self, code: str, wall_s: float | None) -> Outcome:
         """Run one snippet to its outcome. Raises RunStopped or AuditError when a tool call ended in one."""
         self._seq += 1
-        step = self._step = _Step(self._seq, wall_s, Deadline(self._clock, wall_s))
+        step = self._step = Step(self._seq, wall_s, Deadline(self._clock, wall_s))
         try:
             return self._run(step, code)
         except BaseException:  # the user's Ctrl-C, a stop, a bug of ours: no half-run step may stay behind
@@ -169,7 +141,7 @@ class Session:
             self._step = None
             self._interrupt_reason = None
 
-    def _run(self, step: _Step, code: str) -> Outcome:
+    def _run(self, step: Step, code: str) -> Outcome:
         try:
             self._send(Run(step.seq, code), {}, step.deadline)
             while True:
@@ -182,17 +154,20 @@ class Session:
                     return outcome
         except WireViolation as violation:
             self.close()
-            return self._ended(step, None) or Broke(
-                f"The sandbox broke its protocol and was ended: {violation}", _logs(step), is_violation=True
+            return step.ended() or Broke(
+                f"The sandbox broke its protocol and was ended: {violation}", step.logs(), is_violation=True
             )
         except BoxDied as death:
             self.close()
-            return self._ended(step, None) or self._died(step, death)
+            return step.ended() or self._died(step, death)
 
-    def _take(self, step: _Step, delivery: Delivery) -> Outcome | None:
+    def _take(self, step: Step, delivery: Delivery) -> Outcome | None:
         step.frames += 1
         if step.frames > self._limits.frames and step.ending is None:
-            self._end(step, _Ending(Limit.OUTPUT, f"The code sent more than {self._limits.frames} messages in one step."))
+            self._end(
+                step,
+                Ending(Limit.OUTPUT, f"The code sent more than {self._limits.frames} messages in one step."),
+            )
         match delivery.message:
             case Log(text):
                 self._log(step, text)
@@ -200,28 +175,28 @@ class Session:
                 self._call(step, delivery, call)
             case Done() as done:
                 step.is_done = True
-                return self._ended(step, done) or self._done(step, delivery, done)
+                return step.ended() or self._done(step, delivery, done)
             case other:
                 raise WireViolation(f"the box sent {type(other).__name__} during a step")
         return None
 
-    def _press_on(self, step: _Step) -> None:
+    def _press_on(self, step: Step) -> None:
         """Move an ending step on: first the polite signal, then, after `grace_s`, the kill."""
         if self._interrupt_reason is not None and step.ending is None:
             message = f"The step was interrupted: {self._interrupt_reason}"
-            self._end(step, _Ending(Limit.INTERRUPTED, message))
+            self._end(step, Ending(Limit.INTERRUPTED, message))
         if not step.deadline.has_passed():
             return
         if step.ending is None:
             message = f"Code execution exceeded the maximum execution time of {step.wall_s:g} seconds"
-            self._end(step, _Ending(Limit.TIME, message))
+            self._end(step, Ending(Limit.TIME, message))
         elif step.is_interrupted:
             self._box.kill()
             raise BoxDied("the code did not react to the interrupt", "killed")
         else:
             self._interrupt_box(step)
 
-    def _end(self, step: _Step, ending: _Ending) -> None:
+    def _end(self, step: Step, ending: Ending) -> None:
         """From here on nothing the code does counts any more."""
         step.ending = ending
         if ending.limit is None:
@@ -229,39 +204,26 @@ class Session:
         else:
             self._interrupt_box(step)
 
-    def _interrupt_box(self, step: _Step) -> None:
+    def _interrupt_box(self, step: Step) -> None:
         step.is_interrupted = True
         step.deadline = Deadline(self._clock, self._limits.grace_s)
         self._box.interrupt()
 
-    def _ended(self, step: _Step, done: Done | None) -> Outcome | None:
-        """The outcome of a step that was ending; `done` is None when the box is gone."""
-        ending = step.ending
-        if ending is None:
-            return None
-        if ending.error is not None:
-            raise ending.error
-        if ending.answer is not None:
-            return FinalAnswer(ending.answer.final, _logs(step), state_lost=done is None)
-        assert ending.limit is not None  # noqa: S101  # nosec B101 - an ending is one of the three
-        return LimitHit(ending.limit, ending.message, _logs(step), state_lost=done is None)
-
-    def _died(self, step: _Step, death: BoxDied) -> Outcome:
+    def _died(self, step: Step, death: BoxDied) -> Outcome:
         if death.cause == "oom":
             mib = self._limits.memory_bytes // 2**20
             message = f"The code used more than the {mib} MiB of memory it may use and was ended."
-            return LimitHit(Limit.MEMORY, message, _logs(step), state_lost=True)
-        return Broke(f"The code ended its own process: {death}", _logs(step), is_violation=False)
+            return LimitHit(Limit.MEMORY, message, step.logs(), state_lost=True)
+        return Broke(f"The code ended its own process: {death}", step.logs(), is_violation=False)
 
-    def _done(self, step: _Step, delivery: Delivery, done: Done) -> Outcome:
+    def _done(self, step: Step, delivery: Delivery, done: Done) -> Outcome:
+        values = _read(delivery, *([done.value] if done.has_value else []))
         match done.kind:
             case "error":
-                return Raised(done.type_name, done.text, _logs(step))
+                return Raised(done.type_name, done.text, step.logs())
             case "value":
-                value: object = Opaque(done.type_name, done.text)
-                if done.has_value:
-                    value = _read(delivery, done.value)[0]
-                return Finished(value, done.text, _logs(step))
+                value = values[0] if values else Opaque(done.type_name, done.text)
+                return Finished(value, done.text, step.logs())
             case "final" | "interrupted":
                 raise WireViolation(f"DONE says {done.kind!r} without a reason from the host")
             case never:
@@ -269,7 +231,7 @@ class Session:
 
     # ---- calls -------------------------------------------------------------------------------------------
 
-    def _call(self, step: _Step, delivery: Delivery, call: Call) -> None:
+    def _call(self, step: Step, delivery: Delivery, call: Call) -> None:
         if step.ending is not None:
             self._reply(step, Result(call.call, "error", None, "RuntimeError", "the step is over"), {})
             return
@@ -283,24 +245,24 @@ class Session:
         try:
             answer = self._serve_call(step, call.tool, args, kwargs)
         except (Exception, RunStopped) as error:  # noqa: BLE001 - raised again once the box has left the step
-            self._leave(step, call, _Ending(error=error))
+            self._leave(step, call, Ending(error=error))
         else:
             self._answer(step, call, answer)
 
-    def _answer(self, step: _Step, call: Call, answer: Answer) -> None:
+    def _answer(self, step: Step, call: Call, answer: Answer) -> None:
         if answer.kind == "final":
-            self._leave(step, call, _Ending(answer=answer))
+            self._leave(step, call, Ending(answer=answer))
         elif answer.kind == "error":
             self._reply(step, Result(call.call, "error", None, answer.type_name, answer.message), {})
         else:
-            assert answer.encoded is not None  # noqa: S101  # nosec B101 - a value comes encoded
+            assert answer.encoded is not None  # nosec B101 - a value comes encoded
             self._reply(step, Result(call.call, "value", answer.encoded.tree), answer.encoded.blobs)
 
-    def _leave(self, step: _Step, call: Call, ending: _Ending) -> None:
+    def _leave(self, step: Step, call: Call, ending: Ending) -> None:
         self._end(step, ending)
         self._reply(step, Result(call.call, "final"), {})
 
-    def _serve_call(self, step: _Step, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
+    def _serve_call(self, step: Step, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
         """Run the host's side with the box's wall clock stopped; CPU that the box burns meanwhile is charged."""
         started, cpu_before = self._clock(), self._box.cpu_s()
         step.deadline.pause()
@@ -312,27 +274,30 @@ class Session:
                 charge = (self._box.cpu_s() or cpu_before) - cpu_before
             step.deadline.resume(charge)
 
-    def _reply(self, step: _Step, result: Result, blobs: Mapping[int, bytes | bytearray | memoryview]) -> None:
+    def _reply(self, step: Step, result: Result, blobs: Mapping[int, BytesLike]) -> None:
         self._send(result, blobs, step.deadline)
 
     # ---- output ------------------------------------------------------------------------------------------
 
-    def _stderr(self, step: _Step, raw_data: bytes) -> None:
+    def _stderr(self, step: Step, raw_data: bytes) -> None:
         self._log(step, raw_data.decode("utf-8", "backslashreplace"))
 
-    def _log(self, step: _Step, text: str) -> None:
+    def _log(self, step: Step, text: str) -> None:
         if step.ending is not None:
             return
         step.log_bytes += len(text.encode())
         if step.log_bytes > self._limits.logs_bytes:
             text = text[: self._limits.logs_bytes // 4]
-            self._end(step, _Ending(Limit.OUTPUT, f"The code printed more than {self._limits.logs_bytes} bytes in one step."))
-        step.logs.append(text)
+            self._end(
+                step,
+                Ending(Limit.OUTPUT, f"The code printed more than {self._limits.logs_bytes} bytes in one step."),
+            )
+        step.printed.append(text)
         self._on_log(text)
 
     # ---- bytes -------------------------------------------------------------------------------------------
 
-    def _send(self, message: Message, blobs: Mapping[int, bytes | bytearray | memoryview], deadline: Deadline) -> None:
+    def _send(self, message: Message, blobs: Mapping[int, BytesLike], deadline: Deadline) -> None:
         try:
             for piece in self._connection.send(message, blobs):
                 remaining = deadline.remaining_s()
@@ -365,7 +330,7 @@ class Session:
         raise BoxDied(ended.detail, ended.cause)
 
 
-def _read(delivery: Delivery, *trees: object) -> list[object]:
+def _read(delivery: Delivery, *trees: Tree) -> list[object]:
     """Decode all the trees of a message: a WireError here is the box's fault like any other."""
     try:
         values = [decode(tree, delivery.blobs) for tree in trees]
@@ -373,7 +338,3 @@ def _read(delivery: Delivery, *trees: object) -> list[object]:
     except WireError as error:
         raise WireViolation(str(error)) from error
     return values
-
-
-def _logs(step: _Step) -> str:
-    return "".join(step.logs)

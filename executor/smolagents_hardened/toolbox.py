@@ -21,7 +21,7 @@ from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import Failed, Refused, Value, refusal_text
 from smolagents_hardened.handles import Handles
 from smolagents_hardened.limits import Limits
-from smolagents_hardened.session import Answer
+from smolagents_hardened.step import Answer
 from smolagents_hardened.wire.values import EncodeBudget, EncodeError, encode
 
 FINAL_ANSWER = "final_answer"
@@ -59,11 +59,11 @@ class Entry:
     signature: inspect.Signature | None
 
     def bind(self, args: list[object], kwargs: dict[str, object]) -> dict[str, object]:
-        """Positionals, keywords, or one dict of the inputs: all become keywords. Raises TypeError like a Python call."""
+        """Positionals, keywords, or one dict of the inputs, as keywords. Raises TypeError like a Python call."""
         if self.inputs is None:
             return self._bind_function(args, kwargs)
-        if len(args) == 1 and not kwargs and _is_dict_of(args[0], self.inputs):
-            args, kwargs = [], args[0]  # type: ignore[assignment]  # _is_dict_of has looked
+        if len(args) == 1 and not kwargs and isinstance(args[0], dict) and all(key in self.inputs for key in args[0]):
+            return self.check(args[0])
         if len(args) > len(self.inputs):
             raise TypeError(f"{self.name}() takes {len(self.inputs)} arguments but {len(args)} were given")
         bound = dict(zip(self.inputs, args, strict=False))
@@ -78,7 +78,9 @@ class Entry:
             return self._bind_function([], dict(arguments)) if self.signature else dict(arguments)
         unknown = [name for name in arguments if name not in self.inputs]
         if unknown:
-            raise TypeError(f"{self.name}() has no argument {unknown[0]!r}; it takes: {', '.join(self.inputs) or 'none'}")
+            raise TypeError(
+                f"{self.name}() has no argument {unknown[0]!r}; it takes: {', '.join(self.inputs) or 'none'}"
+            )
         for name, declared in self.inputs.items():
             if name in arguments:
                 self._check_type(name, declared, arguments[name])
@@ -90,7 +92,7 @@ class Entry:
         """Run the tool's own `__call__` (telemetry instruments it) in this thread."""
         if self.signature is None:
             return self.function(**arguments)
-        bound = inspect.BoundArguments(self.signature, dict(arguments))  # type: ignore[arg-type]
+        bound = inspect.BoundArguments(self.signature, dict(arguments))
         return self.function(*bound.args, **bound.kwargs)
 
     def _check_type(self, name: str, declared: Mapping[str, Any], value: object) -> None:
@@ -111,10 +113,6 @@ class Entry:
         return dict(self.signature.bind(*args, **kwargs).arguments)
 
 
-def _is_dict_of(value: object, inputs: Mapping[str, object]) -> bool:
-    return isinstance(value, dict) and all(key in inputs for key in value)
-
-
 class Toolbox:
     """Serves the calls of one session's box, one at a time, through the governor."""
 
@@ -124,7 +122,10 @@ class Toolbox:
         self._entries: dict[str, Entry] = {}
         self.handles = Handles()
         self._budget = EncodeBudget(
-            inline_bytes=limits.value_bytes // 2, nodes=limits.nodes // 2, depth=limits.depth // 2, blob_bytes=limits.blob_bytes
+            inline_bytes=limits.value_bytes // 2,
+            nodes=limits.nodes // 2,
+            depth=limits.depth // 2,
+            blob_bytes=limits.blob_bytes,
         )
 
     @property
@@ -133,28 +134,36 @@ class Toolbox:
         return tuple(self._entries)
 
     def replace(self, tools: Mapping[str, Callable[..., object]]) -> None:
-        """Offer these tools from now on. Raises ConfigError for a name that is none, or a tool that cannot be governed."""
+        """Offer these tools from now on. Raises ConfigError for a name that is no identifier."""
         self._entries = {name: _entry(name, tool) for name, tool in tools.items()}
 
     def serve(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
         """One call, whole. Raises RunStopped and AuditError; everything else is an Answer."""
         entry = self._entries.get(tool)
         if entry is None:
-            return Answer("error", None, "NameError", f"there is no tool {tool!r}; there are: {', '.join(self._entries)}")
+            return Answer(
+                "error",
+                None,
+                "NameError",
+                f"there is no tool {tool!r}; there are: {', '.join(self._entries)}",
+            )
         try:
             arguments = entry.bind(args, kwargs)
         except TypeError as error:
             return Answer("error", None, "TypeError", str(error))
         served = self._governor.serve(
-            self._make_call(tool, arguments), entry.check, lambda checked: entry.call(self.handles.resolve(checked))
+            self._make_call(tool, arguments),
+            entry.check,
+            lambda checked: entry.call(self.handles.resolve(checked)),
         )
         match served:
             case Value(value):
                 return self._give(tool, value)
             case Refused() as refused:
                 return Answer("error", None, "PermissionError", refusal_text(tool, refused))
-            case Failed(error):
-                return Answer("error", None, _type_name(error), without_host_paths(str(error))[:MESSAGE_CHARACTERS])
+            case Failed(raised):
+                message = without_host_paths(str(raised))[:MESSAGE_CHARACTERS]
+                return Answer("error", None, _type_name(raised), message)
 
     def _give(self, tool: str, value: object) -> Answer:
         if tool == FINAL_ANSWER:

@@ -11,10 +11,10 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.audit.test_digest import LOOK_ALIKES, VALUES
 
 from smolagents_hardened.audit.plain import TAG, Glimpse, plain
 from smolagents_hardened.audit.record import canonical
-from tests.audit.test_digest import LOOK_ALIKES, VALUES
 
 
 @given(VALUES)

@@ -13,8 +13,24 @@ from smolagents_hardened.audit.trail import Trail
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "DB_PASSWORD", "apiKey", "api_key", "API-KEY", "x-api-key", "accessToken", "Authorization", "APIKey"]
-    + ["client_secret", "private_key", "auth_token", "set-cookie", "dbpassword", "openai_apikey", "credentials"],
+    [
+        "password",
+        "DB_PASSWORD",
+        "apiKey",
+        "api_key",
+        "API-KEY",
+        "x-api-key",
+        "accessToken",
+        "Authorization",
+        "APIKey",
+        "client_secret",
+        "private_key",
+        "auth_token",
+        "set-cookie",
+        "dbpassword",
+        "openai_apikey",
+        "credentials",
+    ],
 )
 def test_names_that_say_secret(name: str) -> None:
     """The usual spellings of a secret's name are known."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import textwrap
@@ -150,12 +149,14 @@ def test_a_deleted_file_is_noticed(path: Path) -> None:
 
 
 def test_a_closed_trail_takes_no_records(path: Path) -> None:
-    """An append after close is an AuditError."""
+    """An append after close is an AuditError; what was written can still be read."""
     trail = Trail(path)
+    made = trail.append("a")
     trail.close()
     trail.close()
-    with pytest.raises(AuditError):
+    with pytest.raises(AuditError, match="closed"):
         trail.append("a")
+    assert list(trail.records()) == [made]
 
 
 @pytest.mark.parametrize("torn", [b"{", b'{"half', b"\xff\xfe", b"x" * 100_000])
@@ -206,7 +207,6 @@ def test_a_full_disk_is_an_audit_error_and_leaves_no_torn_line(path: Path) -> No
     assert "could not be written" in done.stdout, done.stderr
     report = verify(path)
     assert (report.ok, report.count) == (True, 2)
-    assert resource.RLIMIT_FSIZE == 1
 
 
 def test_fsync_is_asked_for(path: Path) -> None:
@@ -233,9 +233,7 @@ def test_processes_and_threads_share_one_file(path: Path) -> None:
     """Two processes with three threads each make one unbroken chain with every record in it."""
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
     source = textwrap.dedent(APPENDER)
-    processes = [
-        subprocess.Popen([sys.executable, "-c", source, str(path), name], env=environment) for name in "pq"
-    ]
+    processes = [subprocess.Popen([sys.executable, "-c", source, str(path), name], env=environment) for name in "pq"]
     assert [process.wait(60) for process in processes] == [0, 0]
     report = verify(path)
     assert (report.ok, report.count, report.problems) == (True, 300, ())

@@ -19,10 +19,10 @@ LIES = {
     "giant length": "b'\\xff\\xff\\xff\\xff' + b'x' * 100",
     "empty frame": "b'\\x00\\x00\\x00\\x00'",
     "not json": "frame(b'{]')",
-    "unknown type": "frame(b'{\"type\": \"pwn\"}')",
-    "second hello": "frame(b'{\"type\": \"hello\", \"protocol\": 1, \"python\": \"3\", \"report\": {}}')",
-    "forged done": "frame(b'{\"type\": \"done\", \"seq\": 999, \"kind\": \"final\", \"text\": \"\", \"type_name\": \"\", \"has_value\": false, \"value\": null}')",
-    "forged final": "frame(b'{\"type\": \"done\", \"seq\": 1, \"kind\": \"final\", \"text\": \"\", \"type_name\": \"\", \"has_value\": false, \"value\": null}')",
+    "unknown type": 'frame(b\'{"type": "pwn"}\')',
+    "second hello": 'frame(b\'{"type": "hello", "protocol": 1, "python": "3", "report": {}}\')',
+    "forged done": 'frame(b\'{"type": "done", "seq": 999, "kind": "final", "text": "", "type_name": "", "has_value": false, "value": null}\')',
+    "forged final": 'frame(b\'{"type": "done", "seq": 1, "kind": "final", "text": "", "type_name": "", "has_value": false, "value": null}\')',
 }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from smolagents.local_python_executor import InterpreterError
+from tests.conftest import MakeExecutor
 
 from smolagents_hardened import HardenedExecutor
-from tests.conftest import MakeExecutor
 
 
 def error_of(executor: HardenedExecutor, code: str) -> str:
@@ -71,7 +71,11 @@ def test_odd_text_is_printed(executor: HardenedExecutor) -> None:
 def test_import_refused_with_the_list(make_executor: MakeExecutor) -> None:
     """An import that is not authorised is refused in both forms, with the list."""
     executor = make_executor(("numpy",))
-    for code, name in (("import os", "os"), ("from os import path", "os"), ("import numpy.random", "numpy.random")):
+    for code, name in (
+        ("import os", "os"),
+        ("from os import path", "os"),
+        ("import numpy.random", "numpy.random"),
+    ):
         assert f"Import of {name} is not allowed. Authorized imports are: ['collections'" in error_of(executor, code)
     assert executor("import math\nimport numpy\nnumpy.array([1]).sum()").output == 1
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 from smolagents.local_python_executor import InterpreterError
+from tests.conftest import MakeExecutor
 
 from smolagents_hardened import HardenedExecutor, Limits
 from smolagents_hardened.executor import STATE_LOST
-from tests.conftest import MakeExecutor
 
 SHORT = Limits(wall_s=1.0, grace_s=1.0)
 
@@ -22,7 +22,9 @@ def failure(executor: HardenedExecutor, code: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("code", ["while True: pass", "import time\ntime.sleep(60)", "import threading\nthreading.Event().wait()"])
+@pytest.mark.parametrize(
+    "code", ["while True: pass", "import time\ntime.sleep(60)", "import threading\nthreading.Event().wait()"]
+)
 def test_time_is_up_and_the_state_is_kept(make_executor: MakeExecutor, code: str) -> None:
     """Python code that takes too long is interrupted politely: variables survive."""
     executor = make_executor(limits=SHORT)

@@ -8,9 +8,9 @@ import threading
 import pytest
 from smolagents import FinalAnswerTool, Tool, tool
 from smolagents.local_python_executor import InterpreterError
+from tests.conftest import MakeExecutor
 
 from smolagents_hardened import Decision, HardenedExecutor, RunStopped, ToolCall
-from tests.conftest import MakeExecutor
 
 
 @tool
@@ -47,7 +47,9 @@ def tooled(executor: HardenedExecutor) -> HardenedExecutor:
     return executor
 
 
-@pytest.mark.parametrize("call", ["weather('Paris', 2)", "weather(city='Paris', days=2)", "weather({'city': 'Paris', 'days': 2})"])
+@pytest.mark.parametrize(
+    "call", ["weather('Paris', 2)", "weather(city='Paris', days=2)", "weather({'city': 'Paris', 'days': 2})"]
+)
 def test_three_ways_to_call(tooled: HardenedExecutor, call: str) -> None:
     """Positionals, keywords and one dict all reach the tool, which runs in the host process."""
     assert tooled(call).output == f"Paris:2:{os.getpid()}"
@@ -99,10 +101,17 @@ def test_a_denied_call_never_reaches_the_tool(make_executor: MakeExecutor) -> No
 
     executor = make_executor(governance=guard)
     executor.send_tools({"act": lambda what: ran.append(what)})
-    output = executor("act('good')\ntry:\n    act('bad')\nexcept PermissionError as error:\n    said = str(error)\nsaid").output
+    output = executor(
+        "act('good')\ntry:\n    act('bad')\nexcept PermissionError as error:\n    said = str(error)\nsaid"
+    ).output
     assert "not on weekends" in output
     assert ran == ["good"]
-    assert [record["kind"] for record in executor.trail.records()] == ["box_start", "intent", "outcome", "refusal"]
+    assert [record["kind"] for record in executor.trail.records()] == [
+        "box_start",
+        "intent",
+        "outcome",
+        "refusal",
+    ]
 
 
 def test_a_hook_stops_the_run(make_executor: MakeExecutor) -> None:
@@ -128,7 +137,16 @@ def test_a_hook_stops_the_run(make_executor: MakeExecutor) -> None:
         "import threading\nt = threading.Thread(target=final_answer, args=({'a': 1},))\nt.start()\nt.join()\nfinal_answer('second')",
         "while True:\n    try:\n        final_answer({'a': 1})\n    finally:\n        continue",
     ],
-    ids=["plain", "nested", "bare-except", "base-exception", "finally-return", "suppress", "thread", "endless"],
+    ids=[
+        "plain",
+        "nested",
+        "bare-except",
+        "base-exception",
+        "finally-return",
+        "suppress",
+        "thread",
+        "endless",
+    ],
 )
 def test_final_answer_is_latched(tooled: HardenedExecutor, code: str) -> None:
     """The first final answer stands and ends the step, whatever the code does to go on."""

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tests.conftest import MakeExecutor
 
 from smolagents_hardened import HardenedExecutor, Limits
 from smolagents_hardened.outcome import Opaque
-from tests.conftest import MakeExecutor
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,11 @@ def test_arrays_frames_and_images_cross(executor: HardenedExecutor) -> None:
     """Arrays, data frames and images go in, are worked on with the real libraries, and come out."""
     frame = pd.DataFrame({"a": [1, 2, None], "t": pd.to_datetime(["2013-01-01"] * 3, utc=True), "c": ["x", None, "z"]})
     executor.send_variables(
-        variables={"array": np.arange(6.0).reshape(2, 3), "frame": frame, "image": Image.new("RGB", (4, 2), (1, 2, 3))}
+        variables={
+            "array": np.arange(6.0).reshape(2, 3),
+            "frame": frame,
+            "image": Image.new("RGB", (4, 2), (1, 2, 3)),
+        }
     )
     array, back, image = executor("(array * 2, frame, image)").output
     np.testing.assert_array_equal(array, np.arange(6.0).reshape(2, 3) * 2)

@@ -1,8 +1,7 @@
-"""The promised workload: everything that has to work once user code runs, and what has to be refused cleanly.
+"""The promised workload: everything that has to work once user code runs.
 
-One file that stands alone, so that it can be sent to a box as a snippet (append ``main()``) or run as a program. Each
-part is one function; `main` prints one JSON line for each: ``{"part": name, "ok": true}`` or, with ``"ok": false``, the error.
-A refused part is one where every act must end in an OSError, at once.
+One file that stands alone, so that it can be sent to a box as a snippet (append ``main()``) or run as a program.
+Each part is one function; `main` prints one JSON line for each: ``{"part": name, "ok": true}``, or the error.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ def scratch() -> Path:
     return Path(tempfile.mkdtemp())
 
 
-# ---- the standard library ------------------------------------------------------------------------------------
+# ---- the standard library ------------------------------------------------------------------------
 
 
 def part_files() -> None:
@@ -175,7 +174,8 @@ def part_threads() -> None:
         thread.join(5)
     assert sorted(done.get(timeout=1) for _ in threads) == [0, 1, 2, 3]
     with ThreadPoolExecutor(4) as executor:
-        assert len({future.result() for future in as_completed(executor.submit(work, i) for i in range(8))}) >= 1
+        futures = [executor.submit(work, i) for i in range(8)]
+        assert {future.result() for future in as_completed(futures)}
     timer = threading.Timer(0.01, event.clear)
     timer.start()
     timer.join()
@@ -195,14 +195,18 @@ def part_asyncio() -> None:
     import asyncio
 
     async def main_task() -> None:
+        failures: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
         queue: asyncio.Queue[int] = asyncio.Queue()
-        results = await asyncio.gather(*(asyncio.to_thread(time.sleep, 0.001) for _ in range(4)), queue.put(1))
+        sleeps = [asyncio.to_thread(time.sleep, 0.001) for _ in range(4)]
+        results = await asyncio.gather(*sleeps, queue.put(1))
         assert len(results) == 5
         assert await asyncio.wait_for(queue.get(), 1) == 1
         try:
             async with asyncio.timeout(0.01):
                 await asyncio.Event().wait()
         except TimeoutError:
+            assert not failures, failures
             return
         raise AssertionError("the time-out did not come")
 
@@ -233,7 +237,8 @@ def part_time() -> None:
     assert all(clock() > 0 for clock in clocks)
     for name in ("time", "monotonic", "perf_counter"):
         time.get_clock_info(name)
-    assert zoneinfo.ZoneInfo("Europe/Paris").utcoffset(datetime.datetime(2024, 7, 1)) == datetime.timedelta(hours=2)
+    summer = datetime.datetime(2024, 7, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Paris"))
+    assert summer.utcoffset() == datetime.timedelta(hours=2)
     assert datetime.datetime.now(datetime.UTC).year > 2000
     time.localtime()
 
@@ -316,7 +321,6 @@ def part_memory() -> None:
 def part_process() -> None:
     """What a process may ask about itself."""
     assert os.getpid() > 0
-    assert os.getuid() == os.stat("/proc/self/task").st_uid or os.getuid() >= 0
     assert max(os.getuid(), os.geteuid(), os.getgid(), os.getegid()) < 2**32 - 1024
     assert "VmRSS" in Path("/proc/self/status").read_text()
     assert "r-xp" in Path("/proc/self/maps").read_text()
@@ -331,7 +335,7 @@ def part_late_imports() -> None:
     import ctypes
     import importlib
 
-    for name in ("_elementtree", "audioop", "_crypt", "_statistics", "_queue", "_zoneinfo", "_lsprof", "termios"):
+    for name in ("_elementtree", "_statistics", "_queue", "_zoneinfo", "_lsprof", "_decimal", "termios"):
         importlib.import_module(name)
     compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda number: number + 1)
     assert compare(1) == 2
@@ -350,7 +354,7 @@ def part_many_threads() -> None:
         thread.join(5)
 
 
-# ---- the packages of the image -------------------------------------------------------------------------------
+# ---- the packages of the image -------------------------------------------------------------------
 
 
 def part_numpy() -> None:
@@ -376,9 +380,11 @@ def part_pandas() -> None:
     import pandas as pd
 
     base = scratch()
-    frame = pd.DataFrame({"k": list("aab"), "v": [1, 2, 3], "t": pd.date_range("2024-01-01", periods=3, tz="UTC")})
+    dates = pd.date_range("2024-01-01", periods=3, tz="UTC")
+    frame = pd.DataFrame({"k": list("aab"), "v": [1, 2, 3], "t": dates})
     frame.to_csv(base / "x.csv", index=False)
-    assert pd.read_csv(base / "x.csv", parse_dates=["t"]).groupby("k")["v"].sum().to_dict() == {"a": 3, "b": 3}
+    read = pd.read_csv(base / "x.csv", parse_dates=["t"])
+    assert read.groupby("k")["v"].sum().to_dict() == {"a": 3, "b": 3}
     frame.to_json(base / "x.json")
     assert len(pd.read_json(base / "x.json")) == 3
     with sqlite3.connect(base / "x.db") as connection:
@@ -434,101 +440,19 @@ def part_sklearn() -> None:
     assert len(KMeans(2, n_init=1).fit(x).labels_) == 200
 
 
-# ---- what has to be refused ----------------------------------------------------------------------------------
-
-
-def refused_network() -> list[str]:
-    """No socket of any family, no name, no connection."""
-    import socket
-    import urllib.request
-
-    return [
-        refusal(socket.socket),
-        refusal(socket.socket, socket.AF_UNIX),
-        refusal(socket.create_connection, ("127.0.0.1", 80), 1),
-        refusal(socket.getaddrinfo, "example.org", 80),
-        refusal(urllib.request.urlopen, "http://127.0.0.1/", None, 1),
-    ]
-
-
-def refused_programs() -> list[str]:
-    """No program, by any of the ways to start one."""
-    import subprocess
-
-    return [
-        refusal(subprocess.run, ["/bin/true"]),
-        refusal(subprocess.run, ["/bin/true"], capture_output=True),
-        refusal(subprocess.check_output, "true", shell=True),
-        refusal(os.posix_spawn, "/bin/true", ["true"], {}),
-        refusal(os.execv, "/bin/true", ["true"]),
-        refusal(os.execv, sys.executable, ["python"]),
-    ]
-
-
-def refused_processes() -> list[str]:
-    """No second process, and no signal to another one."""
-    import multiprocessing
-
-    process = multiprocessing.get_context("fork").Process(target=abs)
-    return [
-        refusal(fork_and_leave),
-        refusal(process.start),
-        refusal(os.kill, 1 << 22, 0),
-        refusal(os.kill, -1, 0),
-        refusal(os.setuid, 0),
-        refusal(os.chroot, "/"),
-    ]
-
-
-def fork_and_leave() -> None:
-    """Fork; a child ends at once, so that it never goes on with the rest of this program."""
-    if os.fork() == 0:
-        os._exit(0)
-
-
-def refused_files() -> list[str]:
-    """No write outside scratch, no owner, no device, no extended attribute."""
-    path = scratch() / "x"
-    path.touch()
-    return [
-        refusal(os.chown, path, 0, 0),
-        refusal(os.mkfifo, path.with_name("fifo")),
-        refusal(os.setxattr, path, "user.x", b"x"),
-        refusal(os.memfd_create, "x"),
-        refusal(os.getxattr, path, "user.x"),
-    ]
-
-
-def refusal(act, *arguments, **keywords) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN
-    """Do it; return the name of the OSError's errno, or raise AssertionError where there was none."""
-    import errno
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            act(*arguments, **keywords)
-        except OSError as error:
-            cause = getattr(error, "reason", error)  # URLError wraps the OSError
-            number = getattr(cause, "errno", None)
-            return errno.errorcode.get(number, str(number))
-    raise AssertionError(f"{getattr(act, '__name__', act)} was not refused")
-
-
 def parts() -> list[str]:
     """The names of all parts, in the order of the file."""
-    return [name for name in globals() if name.startswith(("part_", "refused_"))]
+    return [name for name in globals() if name.startswith("part_")]
 
 
 def run_part(name: str) -> dict[str, object]:
     """Run one part; return its line."""
     begin = time.monotonic()
     try:
-        detail = globals()[name]()
-    except BaseException as error:  # noqa: BLE001  # the line has to tell whatever went wrong
+        globals()[name]()
+    except Exception as error:  # noqa: BLE001 - the line has to tell whatever went wrong
         return {"part": name, "ok": False, "error": f"{type(error).__name__}: {error}"}
-    line: dict[str, object] = {"part": name, "ok": True, "seconds": round(time.monotonic() - begin, 3)}
-    return line | ({"answers": detail} if detail else {})
+    return {"part": name, "ok": True, "seconds": round(time.monotonic() - begin, 3)}
 
 
 def main(names: list[str] | None = None) -> None:

@@ -36,7 +36,7 @@ class AppendFile:
         flock belongs to the open file description, which a fork shares: parent and child would not keep
         each other out.
         """
-        if self._pid == os.getpid():
+        if self._pid == os.getpid() or self._fd < 0:
             return False
         # The kernel's own link to this very file, whatever its path is by now.
         fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
@@ -47,6 +47,8 @@ class AppendFile:
     @contextmanager
     def locked(self) -> Iterator[int]:
         """Hold the lock; yields the size in bytes. Raises OSError when the file was removed meanwhile."""
+        if self._fd < 0:
+            raise OSError(errno.EBADF, "it is closed", str(self._path))
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         try:
             facts = os.fstat(self._fd)
@@ -57,16 +59,22 @@ class AppendFile:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def lines(self, start: int, end: int) -> Iterator[bytes]:
-        """The lines between two offsets, each with its newline but for a torn last one."""
+        """The lines between two offsets, each with its newline but for a torn last one; after `close`, too."""
+        is_closed = self._fd < 0
+        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW) if is_closed else self._fd
         rest = b""
-        while start < end:
-            block = os.pread(self._fd, min(_BLOCK_BYTES, end - start), start)
-            if not block:
-                break
-            start += len(block)
-            *whole, rest = (rest + block).split(b"\n")
-            for line in whole:
-                yield line + b"\n"
+        try:
+            while start < end:
+                block = os.pread(fd, min(_BLOCK_BYTES, end - start), start)
+                if not block:
+                    break
+                start += len(block)
+                *whole, rest = (rest + block).split(b"\n")
+                for line in whole:
+                    yield line + b"\n"
+        finally:
+            if is_closed:
+                os.close(fd)
         if rest:
             yield rest
 
@@ -75,9 +83,7 @@ class AppendFile:
         try:
             written = os.write(self._fd, line)
             if written != len(line):
-                raise OSError(
-                    errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path)
-                )
+                raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path))
             if self._is_synced:
                 os.fdatasync(self._fd)
         except BaseException:
@@ -93,9 +99,7 @@ class AppendFile:
         try:
             written = os.pwrite(self._fd, line, start)
             if written != len(line):
-                raise OSError(
-                    errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path)
-                )
+                raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path))
         finally:
             fcntl.fcntl(self._fd, fcntl.F_SETFL, flags)
         os.ftruncate(self._fd, start + len(line))

@@ -149,17 +149,13 @@ def _integer(value: int) -> object:
         return value
     text = hex(value)  # decimal text is limited to 4300 digits
     return (
-        {TAG: "int", "hex": text}
-        if len(text) <= 256
-        else {TAG: "int", "bits": value.bit_length(), "head": text[:64]}
+        {TAG: "int", "hex": text} if len(text) <= 256 else {TAG: "int", "bits": value.bit_length(), "head": text[:64]}
     )
 
 
 def _number(value: float) -> object:
     # RFC 8785 writes 1e16 as an integer beyond 2**53, which no strict reader takes back; -0.0 it writes as 0.
-    is_written = math.isfinite(value) and (
-        not value.is_integer() or 0 < abs(value) <= MAX_INT or repr(value) == "0.0"
-    )
+    is_written = math.isfinite(value) and (not value.is_integer() or 0 < abs(value) <= MAX_INT or repr(value) == "0.0")
     return value if is_written else {TAG: "float", "text": repr(value)}
 
 

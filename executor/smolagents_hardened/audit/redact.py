@@ -19,9 +19,7 @@ _WORDS = frozenset(
     {"secret", "secrets", "token", "credential", "credentials", "authorization", "cookie", "cookies", "pwd"}
 )
 _PARTS = ("password", "passwd", "passphrase", "apikey")  # also within a longer word: dbpassword
-_PAIRS = frozenset(
-    {("api", "key"), ("private", "key"), ("access", "key"), ("signing", "key"), ("encryption", "key")}
-)
+_PAIRS = frozenset({("api", "key"), ("private", "key"), ("access", "key"), ("signing", "key"), ("encryption", "key")})
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 

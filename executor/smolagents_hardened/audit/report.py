@@ -56,11 +56,7 @@ def _about(record: Mapping[str, object]) -> str:
             came = _short(record.get("result")) if "result" in record else _short(record.get("error", ""))
             return f"{record.get('tool')} {record.get('status')} in {took_ms}: {came}  #{record.get('call')}"
         case _:
-            left = {
-                key: value
-                for key, value in record.items()
-                if key not in ("seq", "time", "kind", "prev", "hash")
-            }
+            left = {key: value for key, value in record.items() if key not in ("seq", "time", "kind", "prev", "hash")}
             return _short(left)
 
 

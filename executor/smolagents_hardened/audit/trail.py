@@ -155,9 +155,7 @@ class Trail:
             return
         assert self._file is not None
         if size < self._end:
-            raise AuditError(
-                f"audit trail {self.path} was cut off: {self._end - size} bytes are gone from its end"
-            )
+            raise AuditError(f"audit trail {self.path} was cut off: {self._end - size} bytes are gone from its end")
         for line in self._file.lines(self._end, size):
             if not line.endswith(b"\n"):
                 self._recover(line)
@@ -188,6 +186,4 @@ class Trail:
         try:
             yield
         except OSError as error:
-            raise AuditError(
-                f"audit trail {self.path} could not be {verb}: {error.strerror or error}"
-            ) from error
+            raise AuditError(f"audit trail {self.path} could not be {verb}: {error.strerror or error}") from error

@@ -79,9 +79,7 @@ class Chain:
             return [Problem(self.count, "form", f"not a record in canonical form: {str(error)[:200]}")]
         problems = []
         if sha256(unsealed).hexdigest() != record["hash"]:
-            problems.append(
-                Problem(self.count, "edited", f"record {record['seq']} does not match its own hash")
-            )
+            problems.append(Problem(self.count, "edited", f"record {record['seq']} does not match its own hash"))
         link = self._link(record)
         if link is not None:
             problems.append(link)
@@ -142,9 +140,7 @@ def _refuse(text: str) -> float:
 def _check_members(record: object) -> None:
     if type(record) is not dict or any(key not in record for key in RESERVED):
         raise ValueError(f"a record is an object with {', '.join(RESERVED)}")
-    if type(record["seq"]) is not int or not all(
-        type(record[key]) is str for key in RESERVED if key != "seq"
-    ):
+    if type(record["seq"]) is not int or not all(type(record[key]) is str for key in RESERVED if key != "seq"):
         raise ValueError("seq is not a whole number, or hash, kind, prev, time is no text")
     if not _SHA256.fullmatch(record["hash"]) or not _SHA256.fullmatch(record["prev"]):
         raise ValueError("hash and prev are 64 hex digits each")

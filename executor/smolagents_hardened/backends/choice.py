@@ -14,7 +14,9 @@ def choose(wanted: str | Backend, required: frozenset[str], say: Callable[[str],
     """
     if not isinstance(wanted, str):
         return wanted
-    from smolagents_hardened.backends.docker import DockerBackend  # the SDK is an extra: load it only when it is meant
+    from smolagents_hardened.backends.docker import (
+        DockerBackend,  # the SDK is an extra: load it only when it is meant
+    )
 
     backend = DockerBackend(progress=say)
     if wanted == "auto":

@@ -8,24 +8,18 @@ host's, and from the report, in docker_witness.py.
 from __future__ import annotations
 
 import secrets
-import signal
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import TracebackType
-
-import requests
 
 import docker
-from docker.errors import APIError, DockerException, NotFound
+import requests
+from docker.errors import DockerException
+
 from smolagents_hardened.backends import docker_image, docker_reaper, payload
-from smolagents_hardened.backends.base import BoxRequest, Exit, Manifest
+from smolagents_hardened.backends.base import BoxRequest, Manifest
 from smolagents_hardened.backends.docker_channel import AttachChannel
 from smolagents_hardened.backends.docker_config import Config, Plan, container_config, pick_user
-from smolagents_hardened.backends.docker_witness import Engine, Witnesses, judge
-from smolagents_hardened.backends.enforcement import Enforcement
-from smolagents_hardened.errors import BackendError, BackendUnavailable
+from smolagents_hardened.backends.docker_witness import Witnesses, judge
 
 OLDEST_API = (1, 41)  # engine 20.10: private cgroup namespaces; older ones drop options we rely on without a word
 ENGINE_TIMEOUT_S = 120.0  # for one engine call on a loaded machine; building an image streams and is not bound by it

@@ -17,7 +17,6 @@ import time
 from typing import Protocol
 
 import docker
-from docker.errors import APIError
 
 from smolagents_hardened.backends.base import Received, Stream
 from smolagents_hardened.errors import BackendError, BoxDied

@@ -19,7 +19,7 @@ RUNNER_PID = 1
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The two filters of a box: `start` from before the interpreter on, `run` from before the first user byte."""
+    """The two filters of a box: `start` comes before the interpreter, `run` before the first user byte."""
 
     name: str
     start: RuleSet

@@ -1,8 +1,8 @@
 """The vocabulary of a filter: which syscall, under which arguments, and the answer where it is refused.
 
-Everything is *allow by equality* on the low 32 bits of an argument. The kernel reads `int` arguments from the low
-half of the register and ignores the rest, so a comparison of all 64 bits could be stepped round with garbage above
-bit 31, and a rule that denies single values would let every value through that nobody thought of.
+Everything is *allow by equality* on the low 32 bits of an argument. The kernel reads `int` arguments from the
+low half of the register and ignores the rest, so a comparison of all 64 bits could be stepped round with
+garbage above bit 31, and a rule that denies single values would let every other value through.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Syscall:
-    """One allowed syscall; where it has rules one of them has to match, else it is answered `otherwise`, an errno."""
+    """One allowed syscall. Where it has rules, one has to match; if none does, `otherwise` is its errno."""
 
     name: str
     number: int

@@ -40,9 +40,7 @@ def review(jury: Jury, candidate: Candidate, outcome: ToolOutcome) -> Aftermath:
     return aftermath
 
 
-def _reviewed(
-    jury: Jury, hook: NamedHook, function: AfterHook, candidate: Candidate, before: Aftermath
-) -> Aftermath:
+def _reviewed(jury: Jury, hook: NamedHook, function: AfterHook, candidate: Candidate, before: Aftermath) -> Aftermath:
     shown = replace(candidate.call, arguments=for_hook(candidate.arguments))
     has_run = before.outcome.status != "responded"
     try:

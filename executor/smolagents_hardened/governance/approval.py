@@ -67,9 +67,7 @@ class Desk:
             reason = f"it needs a person's approval ({asked.prompt}), and there is nobody to ask"
             return Decision.deny(reason, code="approval_unavailable")
         try:
-            return _granted(
-                self._wait(lambda: approver(subject, asked.prompt, asked.timeout_s), asked.timeout_s)
-            )
+            return _granted(self._wait(lambda: approver(subject, asked.prompt, asked.timeout_s), asked.timeout_s))
         except TimedOut:
             return Decision.deny(f"nobody approved it within {asked.timeout_s} s", code="approval_timeout")
         except Interrupted:
@@ -79,9 +77,7 @@ class Desk:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  whatever goes wrong while asking is no approval
-            return Decision.deny(
-                f"asking for approval failed with {type(error).__name__}", code="approval_error"
-            )
+            return Decision.deny(f"asking for approval failed with {type(error).__name__}", code="approval_error")
 
     def _wait(self, function: Callable[[], object], timeout_s: float | None) -> object:
         # Always in a thread of its own: `interrupt` must be able to end the wait.
@@ -102,6 +98,4 @@ def _granted(answer: object) -> Decision:
         return Decision.deny("a person refused it", code="approval_denied")
     if isinstance(answer, Decision) and answer.verdict in (Verdict.ALLOW, Verdict.DENY, Verdict.STOP):
         return answer
-    return Decision.deny(
-        f"the approver answered {type(answer).__name__}, not yes or no", code="approval_error"
-    )
+    return Decision.deny(f"the approver answered {type(answer).__name__}, not yes or no", code="approval_error")

@@ -193,10 +193,6 @@ def _message(error: Exception) -> str:
 def _rebuilt(outcome: ToolOutcome) -> Exception:
     """The exception that a hook's ToolOutcome tells of; of a builtin type, since it came as a name."""
     kind = getattr(builtins, outcome.error_type, None)
-    if (
-        isinstance(kind, type)
-        and issubclass(kind, Exception)
-        and not issubclass(kind, UnicodeError | ExceptionGroup)
-    ):
+    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError | ExceptionGroup):
         return kind(outcome.error_message)
     return RuntimeError(outcome.error_message or "a hook replaced the result by an error")

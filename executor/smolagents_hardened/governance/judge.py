@@ -54,9 +54,7 @@ class Judgement:
     decision: Decision
     requested: Mapping[str, object] | None = None  # the snippet's own arguments, once a hook has changed them
     opinions: list[Opinion] = field(default_factory=list)
-    asks: dict[int, Opinion] = field(
-        default_factory=dict
-    )  # place of the hook -> its latest ask, of any round
+    asks: dict[int, Opinion] = field(default_factory=dict)  # place of the hook -> its latest ask, of any round
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +113,7 @@ class Jury:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  whatever goes wrong in a hook is a denial
-            return Decision.deny(
-                f"hook {hook.name} failed with {type(error).__name__}", code="hook_error:exception"
-            )
+            return Decision.deny(f"hook {hook.name} failed with {type(error).__name__}", code="hook_error:exception")
 
     def _is_settled(self, judgement: Judgement, number: int, check: Check) -> bool:
         """One round; False when the arguments have changed and all have to be asked again."""
@@ -161,19 +157,18 @@ def _checked(hook: str, answer: object) -> Decision:
         return _wrong(hook, type(answer).__name__)
     if not isinstance(answer.verdict, Verdict) or not _has_right_types(answer):
         return _wrong(hook, "a Decision with a field of the wrong type")
+    if answer.verdict is not Verdict.MODIFY:
+        return answer
     arguments: object = answer.arguments
-    is_by_keyword = isinstance(arguments, Mapping) and all(type(name) is str for name in arguments)
-    if answer.verdict is Verdict.MODIFY and not is_by_keyword:
+    if not isinstance(arguments, Mapping) or not all(type(name) is str for name in arguments):
         return _wrong(hook, "modify without arguments by keyword")
-    return answer
+    return replace(answer, arguments=private_copy(arguments))  # the hook may have kept what it returned
 
 
 def _has_right_types(decision: Decision) -> bool:
     texts: tuple[object, ...] = (decision.reason, decision.code, decision.prompt)
     timeout_s: object = decision.timeout_s
-    is_limit = timeout_s is None or (
-        isinstance(timeout_s, int | float) and 0 <= timeout_s <= threading.TIMEOUT_MAX
-    )
+    is_limit = timeout_s is None or (isinstance(timeout_s, int | float) and 0 <= timeout_s <= threading.TIMEOUT_MAX)
     return is_limit and all(isinstance(text, str) for text in texts)
 
 

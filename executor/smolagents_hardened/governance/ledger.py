@@ -41,9 +41,7 @@ class Ledger:
     def refusal(self, judgement: Judgement, approvals: Sequence[Approval]) -> None:
         """A call that is not made, and why."""
         decision = judgement.decision
-        self.trail.append(
-            "refusal", **_call(judgement, approvals), reason=decision.reason, code=decision.code
-        )
+        self.trail.append("refusal", **_call(judgement, approvals), reason=decision.reason, code=decision.code)
 
     def intent(self, judgement: Judgement, approvals: Sequence[Approval]) -> None:
         """A call that is about to be made, or answered by a hook."""

@@ -30,9 +30,7 @@ class LoopThread:
         """
         loop = self._started()
         if threading.current_thread() is self._thread:
-            raise RuntimeError(
-                "a coroutine on the hook loop cannot wait for another one there: await it instead"
-            )
+            raise RuntimeError("a coroutine on the hook loop cannot wait for another one there: await it instead")
         future = asyncio.run_coroutine_threadsafe(_await(awaitable), loop)
         try:
             # Waiting and asking are two steps, so that a TimeoutError of the coroutine's own is not taken
@@ -61,9 +59,7 @@ class LoopThread:
                 raise RuntimeError("the loop for async hooks has been closed")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_serve, args=(self._loop,), name=self._name, daemon=True
-                )
+                self._thread = threading.Thread(target=_serve, args=(self._loop,), name=self._name, daemon=True)
                 self._thread.start()
             return self._loop
 

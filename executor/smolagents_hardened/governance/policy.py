@@ -55,9 +55,7 @@ class Rule:
         if not self.matches_tool(call.tool) or not self.matches_agent(call.agent):
             return False
         return all(
-            holds(call.arguments.get(argument, ABSENT))
-            for argument, predicates in self.when
-            for holds in predicates
+            holds(call.arguments.get(argument, ABSENT)) for argument, predicates in self.when for holds in predicates
         )
 
 
@@ -68,9 +66,7 @@ class Policy:
         self.name = name
         self.digest = digest
         self._default = default
-        self._rules = tuple(
-            sorted(rules, key=lambda rule: _EFFECTS.index(rule.effect))
-        )  # stable: file order within
+        self._rules = tuple(sorted(rules, key=lambda rule: _EFFECTS.index(rule.effect)))  # stable: file order within
         self._names = frozenset(rule.tool for rule in rules)
 
     @classmethod
@@ -86,34 +82,30 @@ class Policy:
         except (ValueError, RecursionError) as error:  # of tomllib and json; both name the line
             raise ConfigError(f"policy file {path} is not valid: {error}") from error
         starts = [
-            number
-            for number, line in enumerate(text.splitlines(), 1)
-            if re.match(r"\s*\[\[\s*rule\s*\]\]", line)
+            number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*rule\s*\]\]", line)
         ]
         return cls.from_mapping(data, str(path), starts)
 
     @classmethod
-    def from_mapping(
-        cls, data: object, source: str = "policy", rule_lines: list[int] | None = None
-    ) -> Policy:
+    def from_mapping(cls, data: object, source: str = "policy", rule_lines: list[int] | None = None) -> Policy:
         """Compile plain data. `source` and `rule_lines` (line of each rule) are for messages. Raises
         ConfigError.
         """
         if not isinstance(data, dict):
-            raise ConfigError(
-                f"{source}: a policy is a table with default and rule, not {type(data).__name__}"
-            )
+            raise ConfigError(f"{source}: a policy is a table with default and rule, not {type(data).__name__}")
         _refuse_unknown(data, frozenset({"default", "rule"}), source)
         default, raw_rules = data.get("default"), data.get("rule", [])
         if default not in ("allow", "deny"):
             raise ConfigError(f'{source}: say default = "deny" or default = "allow"; it is {default!r}')
         if not isinstance(raw_rules, list):
-            raise ConfigError(
-                f"{source}: rule is a list of tables ([[rule]]), not {type(raw_rules).__name__}"
-            )
-        lines = dict(enumerate(rule_lines or []))
-        rules = tuple(_rule(raw, _where(source, place, lines)) for place, raw in enumerate(raw_rules))
-        return cls(default, rules, f"policy:{Path(source).name}", digest_value(data))
+            raise ConfigError(f"{source}: rule is a list of tables ([[rule]]), not {type(raw_rules).__name__}")
+        name, lines = f"policy:{Path(source).name}", dict(enumerate(rule_lines or []))
+        rules = tuple(
+            # The file's name alone: a reason goes to the model, which is to learn no path of the host.
+            _rule(raw, _where(source, place, lines), f"rule {place + 1} of {name} on this tool")
+            for place, raw in enumerate(raw_rules)
+        )
+        return cls(default, rules, name, digest_value(data))
 
     def before_tool_call(self, call: ToolCall) -> Decision:
         """The strictest rule that matches; without one, the default."""
@@ -151,7 +143,7 @@ def _refuse_unknown(table: Mapping[object, object], known: frozenset[str], where
         raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
 
 
-def _rule(raw: object, where: str) -> Rule:
+def _rule(raw: object, where: str, fallback: str) -> Rule:
     if not isinstance(raw, dict):
         raise ConfigError(f"{where} is a table, not {type(raw).__name__}")
     _refuse_unknown(raw, _RULE_KEYS, where)
@@ -163,7 +155,7 @@ def _rule(raw: object, where: str) -> Rule:
     if not isinstance(when, dict):
         raise ConfigError(f"{where}: when is a table of arguments, not {when!r}")
     compiled = tuple((argument, _predicates(argument, table, where)) for argument, table in when.items())
-    decision = _decision(effect, raw, f"{where} on {tool}", where)
+    decision = _decision(effect, raw, where, fallback)
     return Rule(tool, _matcher(tool), _matcher(agent), compiled, effect, decision)
 
 
@@ -186,13 +178,11 @@ def _matcher(pattern: str) -> Matcher:
     return lambda name: name == pattern
 
 
-def _decision(effect: str, raw: Mapping[str, object], fallback: str, where: str) -> Decision:
+def _decision(effect: str, raw: Mapping[str, object], where: str, fallback: str) -> Decision:
     reason = _text(raw, "reason", where) if "reason" in raw else fallback
     timeout_s = raw.get("timeout_s")
     if timeout_s is not None:
-        is_number = (
-            isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool) and 0 < timeout_s < 1e9
-        )
+        is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool) and 0 < timeout_s < 1e9
         if effect != "ask" or not is_number:
             raise ConfigError(f"{where}: timeout_s is a positive number of seconds, and for effect ask only")
     match effect:

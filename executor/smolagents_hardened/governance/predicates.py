@@ -73,9 +73,7 @@ def _bound(is_held: Callable[[float, float], bool]) -> Callable[[object, str], P
     def make(wanted: object, where: str) -> Predicate:
         if isinstance(wanted, bool) or not isinstance(wanted, int | float) or wanted != wanted:
             raise ConfigError(f"{where}: min and max need a number, not {wanted!r}")
-        return lambda value: (
-            isinstance(value, int | float) and not isinstance(value, bool) and is_held(value, wanted)
-        )
+        return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and is_held(value, wanted)
 
     return make
 

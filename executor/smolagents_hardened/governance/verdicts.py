@@ -53,14 +53,6 @@ def _contradict(decisions: Sequence[Decision]) -> bool:
     if len(decisions) == 1:
         return False
     try:
-        return (
-            len(
-                {
-                    digest_value(decision.value) + digest("", decision.arguments or {})
-                    for decision in decisions
-                }
-            )
-            > 1
-        )
+        return len({digest_value(decision.value) + digest("", decision.arguments or {}) for decision in decisions}) > 1
     except ValueError:  # nested too deep to compare: doubt refuses
         return True

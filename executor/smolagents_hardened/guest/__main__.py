@@ -16,13 +16,13 @@ from smolagents_hardened.guest.leaving import Interrupts
 from smolagents_hardened.guest.link import Link
 from smolagents_hardened.guest.lockdown_unsafe import lock_down
 from smolagents_hardened.guest.worker import Worker
+from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.connection import Connection
-from smolagents_hardened.wire.json_text import Budget
 from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Hello
 
 HOME = "/opt/hardened"
 PACKAGES = "/opt/packages"
-SCRATCH = "/tmp"  # noqa: S108  # nosec B108 - a tmpfs of the box's own
+SCRATCH = "/tmp"  # nosec B108 - a tmpfs of the box's own
 WIRE_IN, WIRE_OUT = 200, 201  # far from 0, 1 and 2, below every limit on open files
 
 
@@ -52,7 +52,10 @@ def take_over_descriptors() -> None:
 def serve(report: dict[str, object], limits: Mapping[str, int]) -> None:
     """Say HELLO and serve until the host closes the wire."""
     budget = Budget(
-        frame_bytes=limits["frame_bytes"], nodes=limits["nodes"], depth=limits["depth"], blob_bytes=limits["blob_bytes"]
+        frame_bytes=limits["frame_bytes"],
+        nodes=limits["nodes"],
+        depth=limits["depth"],
+        blob_bytes=limits["blob_bytes"],
     )
     interrupts = Interrupts()
     interrupts.install()

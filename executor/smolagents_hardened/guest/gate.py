@@ -12,9 +12,60 @@ from collections.abc import Iterator, Sequence
 
 # Names that smolagents puts into scope; assigning one is refused as it is there, defining or importing one is not.
 FUNCTIONS_IN_SCOPE = frozenset(
-    "print isinstance range float int bool str set list dict tuple round ceil floor log exp sin cos tan asin acos atan"
-    " atan2 degrees radians pow sqrt len sum max min abs enumerate zip reversed sorted all any map filter ord chr next"
-    " iter divmod callable getattr hasattr setattr issubclass type complex".split()
+    [
+        "print",
+        "isinstance",
+        "range",
+        "float",
+        "int",
+        "bool",
+        "str",
+        "set",
+        "list",
+        "dict",
+        "tuple",
+        "round",
+        "ceil",
+        "floor",
+        "log",
+        "exp",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "atan2",
+        "degrees",
+        "radians",
+        "pow",
+        "sqrt",
+        "len",
+        "sum",
+        "max",
+        "min",
+        "abs",
+        "enumerate",
+        "zip",
+        "reversed",
+        "sorted",
+        "all",
+        "any",
+        "map",
+        "filter",
+        "ord",
+        "chr",
+        "next",
+        "iter",
+        "divmod",
+        "callable",
+        "getattr",
+        "hasattr",
+        "setattr",
+        "issubclass",
+        "type",
+        "complex",
+    ]
 )
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)

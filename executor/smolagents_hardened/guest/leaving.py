@@ -1,4 +1,4 @@
-"""The private exceptions that end a step from within, and the one place that decides when the polite interrupt may raise.
+"""What ends a step from within, and the one place that decides when the polite interrupt may raise.
 
 A signal handler that raises at any moment would tear a frame. So it raises only while user code runs and no wire
 operation is open in the main thread; during an operation it leaves a note that is read on leaving; outside a step it
@@ -65,7 +65,9 @@ class Interrupts:
         if get_ident() == self._main:
             self._depth += 1
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if get_ident() != self._main:
             return
         self._depth -= 1

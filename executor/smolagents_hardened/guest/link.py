@@ -11,9 +11,12 @@ import os
 import time
 from collections.abc import Mapping
 from threading import Condition, RLock
+from typing import cast
 
 from smolagents_hardened.guest.leaving import FinalAnswerGiven, Interrupts
+from smolagents_hardened.wire.blobs import BytesLike
 from smolagents_hardened.wire.connection import Connection, Delivery
+from smolagents_hardened.wire.json_text import Tree
 from smolagents_hardened.wire.messages import Call, Log, Message, Result
 from smolagents_hardened.wire.values import Encoded
 
@@ -65,7 +68,7 @@ class Link:
 
     # ---- sending -----------------------------------------------------------------------------------------
 
-    def send(self, message: Message, blobs: Mapping[int, bytes | bytearray | memoryview] | None = None) -> None:
+    def send(self, message: Message, blobs: Mapping[int, BytesLike] | None = None) -> None:
         """Write one message, its chunks first."""
         with self._interrupts, self._writing:
             for piece in self._connection.send(message, blobs or {}):
@@ -115,8 +118,8 @@ class Link:
         return delivery
 
     def call(self, tool: str, encoded: Encoded) -> Delivery:
-        """Call a tool on the host and wait for its result. `encoded` is the tree of [args, kwargs]."""
-        args, kwargs = encoded.tree  # type: ignore[misc]  # made by proxies.py from a list and a dict
+        """Call a tool on the host and wait for its result. `encoded` is what `[args, kwargs]` was encoded to."""
+        args, kwargs = cast(tuple[list[Tree], dict[str, Tree]], encoded.tree)
         with self._interrupts:
             if self._writing._is_owned():  # type: ignore[attr-defined]
                 raise RuntimeError(f"tool {tool!r} cannot be called from a __del__ or signal handler at this moment")
@@ -128,7 +131,7 @@ class Link:
                 number = self._calls
                 with self._arrived:
                     self._open_calls += 1
-                self.send(Call(number, tool, tuple(args), dict(kwargs)), encoded.blobs)
+                self.send(Call(number, tool, tuple(args), kwargs), encoded.blobs)
             delivery = self._await(number)
         if isinstance(delivery.message, Result) and delivery.message.kind == "final":
             self._interrupts.leave_main_thread()
@@ -148,7 +151,7 @@ class Link:
                 finally:
                     self._arrived.acquire()
                     self._is_read = False
-                assert isinstance(delivery.message, Result)  # noqa: S101 - Order has refused anything else
+                assert isinstance(delivery.message, Result)
                 self._results[delivery.message.call] = delivery
                 self._arrived.notify_all()
             self._open_calls -= 1

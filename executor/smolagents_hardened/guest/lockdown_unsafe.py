@@ -1,19 +1,23 @@
 """The runner takes its own rights away, then looks whether they are gone.
 
-Called once, before HELLO: nothing that a snippet could influence is read before `lock_down` has returned. The order is
-that of need: each step still has the rights that it takes, and the filter that takes the rest comes last.
+Called once, before HELLO: nothing that a snippet could influence is read before `lock_down` has returned. The
+order is that of need: each step still has the rights that it takes, and the filter, which takes the rest, is last.
 
 The report, plain JSON of bounded size, read back from the kernel after the last step:
 
 - ``kernel``: ``{"release": str, "machine": str}``
-- ``status``: fields of /proc/self/status as texts (``Pid``, ``Threads``, ``NoNewPrivs``, ``Seccomp``, ``Seccomp_filters``,
-  ``CapInh`` .. ``CapAmb``), ``Uid``, ``Gid`` and ``Groups`` as lists of int, and ``dumpable`` as int
+- ``status``: fields of /proc/self/status as texts (``Pid``, ``Threads``, ``NoNewPrivs``, ``Seccomp``,
+  ``Seccomp_filters``, ``CapInh`` .. ``CapAmb``), ``Uid``, ``Gid`` and ``Groups`` as lists of int,
+  ``dumpable`` as int, ``every_thread``: a list with the privilege fields of each thread
 - ``rlimits``: name -> ``[soft, hard]``, -1 for unlimited; the names are those of `readback.LIMIT_LABELS`
 - ``mounts``: a list of ``{"point", "options", "type", "super"}``
-- ``network``: ``{"interfaces": {name: "up" | "down" | "unknown"}, "routes": int}`` (routes by other than loopback)
+- ``network``: ``{"interfaces": {name: "up" | "down" | "unknown"}, "routes": int}``, without the routes of
+  loopback; "unknown" where the box has no /sys
 - ``descriptors``: number as text -> target
-- ``landlock``: ``{"abi": int, "enforced": bool, "network": bool, "scoped": bool, "probe": errno name}``; abi 0 is a kernel without it
-- ``probes``: name -> the errno name with which a tried act was refused; the names are those of `PROBES`, and ``write_root``
+- ``landlock``: ``{"abi": int, "enforced": bool, "network": bool, "scoped": bool}`` and, where it is enforced,
+  ``"probe": errno name``; abi 0 is a kernel without it
+- ``probes``: name -> the errno name with which a tried act was refused; the names are those of `PROBES`, and
+  ``write_root``
 """
 
 from __future__ import annotations
@@ -70,19 +74,18 @@ PENDING_SIGNALS = 64  # enough for handlers; queued real-time signals are kernel
 
 
 def lock_down(filter_bytes: bytes, scratch: str, limits: Mapping[str, int | float]) -> dict[str, object]:
-    """Lock the calling process down for good and return what was read back afterwards (see the module's docstring).
+    """Lock the calling process down for good; return what was read back, as the module's head says.
 
-    `filter_bytes` is filter 2 as an array of `struct sock_filter`; `scratch` the one directory that stays writable; of
-    `limits` (the names of `Limits`) `cpu_s`, `open_files` and `scratch_bytes` are used. Raises OSError that names the
-    step which failed; the caller must then end the process, because the steps before it cannot be undone.
+    `filter_bytes` is filter 2 as an array of `struct sock_filter`; `scratch` the one directory that stays
+    writable; of `limits` (the names of `Limits`) `cpu_s`, `open_files` and `scratch_bytes` are used. Raises
+    OSError that names the step which failed; the caller must then end the process, because the steps before
+    it cannot be undone.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise OSError(errno.ENOSYS, f"lock-down: only Linux on x86-64 is supported, not {platform.machine()}")
     if len(os.listdir("/proc/self/task")) != 1:
         # Landlock and capabilities belong to a thread; one that exists already would keep its rights.
-        raise OSError(
-            errno.EBUSY, "lock-down: the process has more than one thread; something started it too early"
-        )
+        raise OSError(errno.EBUSY, "lock-down: the process has more than one thread; something started it too early")
     set_rlimits(limits)
     forbid_gaining()
     drop_capabilities()
@@ -111,11 +114,11 @@ def prctl(option: int, *arguments: int) -> int:
     return kernel("prctl", option, *(*arguments, 0, 0, 0, 0)[:4])
 
 
-# ---- the steps -----------------------------------------------------------------------------------------------
+# ---- the steps -----------------------------------------------------------------------------------
 
 
 def set_rlimits(limits: Mapping[str, int | float]) -> None:
-    """Set soft = hard (setrlimit(2)); memory and tasks are the cgroup's or the jail's, not counted per process."""
+    """Set soft = hard, setrlimit(2); memory and tasks are the business of the cgroup or the jail."""
     wanted = {
         resource.RLIMIT_CPU: int(limits["cpu_s"]),
         resource.RLIMIT_NOFILE: int(limits["open_files"]),
@@ -134,13 +137,11 @@ def set_rlimits(limits: Mapping[str, int | float]) -> None:
         try:
             resource.setrlimit(number, (bound, bound))
         except ValueError as error:
-            raise OSError(
-                errno.EPERM, f"lock-down step 'rlimits' failed for number {number}: {error}"
-            ) from error
+            raise OSError(errno.EPERM, f"lock-down step 'rlimits' failed for number {number}: {error}") from error
 
 
 def forbid_gaining() -> None:
-    """No exec of this process or a child of it gains privilege; seccomp(2) and Landlock insist on it as well."""
+    """No exec of this process gains privilege; seccomp(2) and Landlock insist on it as well."""
     must("no_new_privileges", prctl(PR_SET_NO_NEW_PRIVS, 1))
 
 
@@ -165,13 +166,13 @@ def has_capabilities() -> bool:
 
 
 def hide_from_others() -> int:
-    """Make /proc/self/mem, environ and the like root's (proc(5)), also against this process; return the flag read back."""
+    """Make /proc/self/mem, environ and the like root's, proc(5); return the flag read back."""
     must("dumpable", prctl(PR_SET_DUMPABLE, 0))
     return must("dumpable", prctl(PR_GET_DUMPABLE))
 
 
 def install_filter(filter_bytes: bytes) -> None:
-    """Install filter 2 on every thread (TSYNC; a positive result would be the thread that could not follow)."""
+    """Install filter 2 on every thread; with TSYNC a positive result is the thread that could not follow."""
     count, rest = divmod(len(filter_bytes), 8)
     if rest or not count:
         raise OSError(errno.EINVAL, "lock-down step 'filter' failed: not an array of struct sock_filter")
@@ -180,20 +181,18 @@ def install_filter(filter_bytes: bytes) -> None:
     header = count.to_bytes(8, "little") + ctypes.addressof(program).to_bytes(8, "little")
     result = must("filter", kernel("seccomp", SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, header))
     if result:
-        raise OSError(
-            errno.ESRCH, f"lock-down step 'filter' failed: thread {result} could not take the filter"
-        )
+        raise OSError(errno.ESRCH, f"lock-down step 'filter' failed: thread {result} could not take the filter")
     poll_instead_of_epoll()
 
 
 def poll_instead_of_epoll() -> None:
-    """Let asyncio take poll(2), which the filter allows, where `selectors` chose epoll before the filter was there."""
+    """Let asyncio take poll(2), which the filter allows, where `selectors` has chosen epoll already."""
     selectors = sys.modules.get("selectors")
     if selectors is not None:
         selectors.DefaultSelector = selectors.PollSelector  # type: ignore[attr-defined]
 
 
-# ---- Landlock ------------------------------------------------------------------------------------------------
+# ---- Landlock ------------------------------------------------------------------------------------
 
 # linux/landlock.h; a right is handled from the ABI on that knows it
 WRITE_FILE, READ_FILE, READ_DIRECTORY = 1 << 1, 1 << 2, 1 << 3
@@ -218,7 +217,8 @@ LANDLOCK_RULE_PATH_BENEATH = 1
 def restrict_files(scratch: str) -> dict[str, object]:
     """Read the image, write beneath `scratch` and to /dev/null, execute nothing, no TCP, no signal outside.
 
-    Nothing may be executed, not even from the image: code is mapped, never exec'ed, and so "no exec" has two layers.
+    Nothing may be executed, not even from the image: C extensions are mapped, never exec'ed, and so "no exec"
+    has two layers.
     """
     abi = kernel("landlock_create_ruleset", None, 0, LANDLOCK_CREATE_RULESET_VERSION)
     if abi in (-errno.ENOSYS, -errno.EOPNOTSUPP):
@@ -227,7 +227,7 @@ def restrict_files(scratch: str) -> dict[str, object]:
     handled = 0
     for since, rights in EVERY_RIGHT_BY_ABI:
         handled |= rights if abi >= since else 0
-    # struct landlock_ruleset_attr { __u64 handled_access_fs, handled_access_net, scoped; }; older kernels take a prefix
+    # struct landlock_ruleset_attr { __u64 handled_access_fs, handled_access_net, scoped; }, or a prefix of it
     words = [handled] + [TCP_BIND_AND_CONNECT] * (abi >= 4) + [ABSTRACT_SOCKETS_AND_SIGNALS] * (abi >= 6)
     attributes = b"".join(word.to_bytes(8, "little") for word in words)
     ruleset = must("landlock", kernel("landlock_create_ruleset", attributes, len(attributes), 0))
@@ -252,12 +252,12 @@ def allow_beneath(ruleset: int, path: str, rights: int) -> None:
         os.close(parent)
 
 
-# ---- the look back -------------------------------------------------------------------------------------------
+# ---- the look back -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One act that must be refused with `refused`; an unfiltered kernel answers `unfiltered`, and nothing happens."""
+    """One act that must be answered `refused`; a kernel without the filter answers `unfiltered`."""
 
     syscall: str
     arguments: tuple[int, ...]
@@ -265,7 +265,7 @@ class Probe:
     unfiltered: int  # an errno, or 0 where it would succeed
 
 
-# Each act is chosen so that the two answers differ, whoever calls, and so that an unfiltered kernel does no harm.
+# Each act is chosen so that the two answers differ, whoever calls, and that it does no harm where it passes.
 PROBES = {
     "socket_inet": Probe("socket", (2, 1, 0), errno.EACCES, 0),
     "execve": Probe("execve", (0, 0, 0), errno.EPERM, errno.EFAULT),
@@ -282,12 +282,12 @@ PROBES = {
 
 
 def read_back(landlock: dict[str, object], dumpable: int) -> dict[str, object]:
-    """Ask the kernel what is in force now and try what must be refused. Raises OSError where something is not."""
+    """Ask the kernel what is in force now and try what must be refused; OSError where something is not."""
     if landlock["enforced"]:
         landlock["probe"] = probe_landlock()
     return {
         "kernel": {"release": platform.release(), "machine": platform.machine()},
-        "status": readback.read_status() | {"dumpable": dumpable},
+        "status": readback.read_status() | {"dumpable": dumpable, "every_thread": readback.read_every_thread()},
         "rlimits": readback.read_rlimits(),
         "mounts": readback.read_mounts(),
         "network": readback.read_network(),
@@ -313,7 +313,7 @@ def probe_landlock() -> str:
 
 
 def probe_root() -> str:
-    """Try to make a file in the root directory; EROFS tells of a read-only mount, EACCES of everything else."""
+    """Try to make a file in the root directory; EROFS tells of a read-only mount, EACCES of the rest."""
     return refused_open("write_root", "/write-probe", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
 

@@ -26,7 +26,7 @@ class ToolProxy:
         encoded = self._encode([list(args), kwargs])
         delivery = self._link.call(self.__name__, encoded)
         result = delivery.message
-        assert isinstance(result, Result)  # noqa: S101 - Link.call returns nothing else
+        assert isinstance(result, Result)
         if result.kind == "error":
             raise _exception(result.type_name, result.message)
         return decode(result.value, delivery.blobs)

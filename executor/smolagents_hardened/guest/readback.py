@@ -1,4 +1,4 @@
-"""What the kernel says about this process, read from /proc: the part of the HELLO report that nobody asked for.
+"""What the kernel says about this process, read from /proc: the larger part of the HELLO report.
 
 Every answer is bounded, because the report travels in one frame and a hostile mount table could be long.
 """
@@ -30,7 +30,7 @@ UNLIMITED = -1
 
 
 def read_status() -> dict[str, object]:
-    """Return the fields of /proc/self/status that tell of privilege; texts as the kernel writes them, ids as lists."""
+    """Return the fields of /proc/self/status that tell of privilege: texts, and ids as lists of int."""
     rows = dict(line.split(":", 1) for line in _lines("/proc/self/status") if ":" in line)
     status: dict[str, object] = {name: rows[name].strip() for name in STATUS_FIELDS if name in rows}
     status.update({name: [int(number) for number in rows[name].split()[:MOST_ROWS]] for name in ID_FIELDS})
@@ -38,7 +38,7 @@ def read_status() -> dict[str, object]:
 
 
 def read_every_thread() -> list[dict[str, str]]:
-    """Return, for each thread, the fields that are a thread's own: privilege is never a property of the process."""
+    """Return, for each thread, the fields that are a thread's own: privilege belongs to threads."""
     wanted = ("NoNewPrivs", "Seccomp", "Seccomp_filters", *CAPABILITY_SETS)
     threads = []
     for thread in sorted(os.listdir("/proc/self/task"))[:MOST_ROWS]:
@@ -62,7 +62,7 @@ def _limit(text: str) -> int:
 
 
 def read_mounts() -> list[dict[str, str]]:
-    """Return point, type, and both option lists of each mount, in the kernel's order (a later one covers an earlier)."""
+    """Return point, type and both option lists of each mount; a later one may cover an earlier one."""
     mounts = []
     for line in _lines("/proc/self/mountinfo")[:MOST_ROWS]:
         # proc(5): id parent major:minor root point options [tags] - type source super-options

@@ -7,7 +7,7 @@ import builtins
 import linecache
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import Literal
@@ -17,7 +17,22 @@ from smolagents_hardened.guest.leaving import LeaveStep
 
 MESSAGE_CHARACTERS = 16 * 1024  # of one error, all in all
 TRACE_FRAMES = 12
-MATH_FUNCTIONS = "ceil floor log exp sin cos tan asin acos atan atan2 degrees radians sqrt".split()
+MATH_FUNCTIONS = [
+    "ceil",
+    "floor",
+    "log",
+    "exp",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "atan2",
+    "degrees",
+    "radians",
+    "sqrt",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +65,7 @@ class Namespace:
         sys.modules["__main__"] = self.module
         setattr(builtins, rewrite.LEAVE_NAME, LeaveStep)
 
-    def replace_tools(self, old: frozenset[str], new: dict[str, Callable[..., object]]) -> None:
+    def replace_tools(self, old: frozenset[str], new: Mapping[str, Callable[..., object]]) -> None:
         """Take away the tools that are gone, put the new ones in; a user's tool wins over a function in scope."""
         for name in old - new.keys():
             self.names.pop(name, None)
@@ -101,7 +116,11 @@ def _prepare(code: str, file: str, rules: Rules) -> CodeType | Problem:
         return Problem("InterpreterError", _failed_at(source, "InterpreterError", str(refused)))
     except SyntaxError as error:
         return Problem(type(error).__name__, _not_parsed(error))
-    except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, nesting beyond what the parser takes
+    except (
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as error:  # NUL bytes, nesting beyond what the parser takes
         return Problem(type(error).__name__, f"Code parsing failed due to: {type(error).__name__}: {error}")
 
 

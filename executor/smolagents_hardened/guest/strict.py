@@ -13,10 +13,35 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
 
-_MORE_BUILTINS = (
-    "all any ascii bin dict enumerate filter frozenset hasattr iter list map max min next object print property"
-    " reversed set staticmethod classmethod sum super type format hash"
-).split()
+_MORE_BUILTINS = [
+    "all",
+    "any",
+    "ascii",
+    "bin",
+    "dict",
+    "enumerate",
+    "filter",
+    "frozenset",
+    "hasattr",
+    "iter",
+    "list",
+    "map",
+    "max",
+    "min",
+    "next",
+    "object",
+    "print",
+    "property",
+    "reversed",
+    "set",
+    "staticmethod",
+    "classmethod",
+    "sum",
+    "super",
+    "type",
+    "format",
+    "hash",
+]
 _INPLACE = {
     "+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv, "//=": operator.ifloordiv,
     "%=": operator.imod, "**=": operator.ipow, "<<=": operator.ilshift, ">>=": operator.irshift, "|=": operator.ior,
@@ -36,7 +61,7 @@ class _PrintThrough:
 
 def restrict(tree: ast.Module) -> tuple[ast.Module, list[str]]:
     """Rewrite the tree under RestrictedPython's policy; the second value lists what it refuses."""
-    from RestrictedPython import RestrictingNodeTransformer
+    from RestrictedPython.transformer import RestrictingNodeTransformer
 
     errors: list[str] = []
     rewritten = RestrictingNodeTransformer(errors, [], {}).visit(tree)
@@ -45,13 +70,25 @@ def restrict(tree: ast.Module) -> tuple[ast.Module, list[str]]:
 
 def guards(guarded_import: Callable[..., object]) -> dict[str, object]:
     """The names that restricted code calls, for the snippet's namespace."""
-    from RestrictedPython import limited_builtins, safe_builtins, utility_builtins
     from RestrictedPython.Eval import default_guarded_getitem, default_guarded_getiter
-    from RestrictedPython.Guards import guarded_iter_unpack_sequence, guarded_unpack_sequence, safer_getattr
+    from RestrictedPython.Guards import (
+        guarded_iter_unpack_sequence,
+        guarded_unpack_sequence,
+        safe_builtins,
+        safer_getattr,
+    )
+    from RestrictedPython.Limits import limited_builtins
+    from RestrictedPython.Utilities import utility_builtins
 
     allowed: dict[str, object] = {**safe_builtins, **limited_builtins, **utility_builtins}
     allowed |= {name: getattr(builtins, name) for name in _MORE_BUILTINS}
-    allowed |= {"getattr": safer_getattr, "range": range, "list": list, "tuple": tuple, "__import__": guarded_import}
+    allowed |= {
+        "getattr": safer_getattr,
+        "range": range,
+        "list": list,
+        "tuple": tuple,
+        "__import__": guarded_import,
+    }
     return {
         "__builtins__": allowed,
         "__metaclass__": type,
@@ -73,4 +110,5 @@ def _writable(target: object) -> object:
 
 
 def _inplace(operation: str, left: Any, right: Any) -> object:
-    return _INPLACE[operation](left, right)
+    apply: Callable[[Any, Any], object] = _INPLACE[operation]
+    return apply(left, right)

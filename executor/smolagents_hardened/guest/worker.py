@@ -11,6 +11,8 @@ from smolagents_hardened.guest.leaving import FinalAnswerGiven, Interrupts, Leav
 from smolagents_hardened.guest.link import Link
 from smolagents_hardened.guest.proxies import ToolProxy
 from smolagents_hardened.guest.run import Namespace, Problem, Rules, Value, run, text_of
+from smolagents_hardened.wire.blobs import BytesLike
+from smolagents_hardened.wire.json_text import Tree
 from smolagents_hardened.wire.messages import Configure, Done, Get, Ready, Run, Set, Values
 from smolagents_hardened.wire.values import EncodeBudget, Encoded, decode, encode
 
@@ -25,9 +27,14 @@ class Worker:
         self._rules = Rules()
         self._text_characters = limits["text_bytes"] // 4  # UTF-8 takes up to four bytes each
         inline = limits["value_bytes"] // 2  # the rest of the frame is for keys and escapes
-        self._small = EncodeBudget(inline_bytes=inline, nodes=limits["nodes"] // 2, depth=limits["depth"] // 2, blob_bytes=0)
+        self._small = EncodeBudget(
+            inline_bytes=inline, nodes=limits["nodes"] // 2, depth=limits["depth"] // 2, blob_bytes=0
+        )
         self._large = EncodeBudget(
-            inline_bytes=inline, nodes=limits["nodes"] // 2, depth=limits["depth"] // 2, blob_bytes=limits["blob_bytes"]
+            inline_bytes=inline,
+            nodes=limits["nodes"] // 2,
+            depth=limits["depth"] // 2,
+            blob_bytes=limits["blob_bytes"],
         )
 
     def serve(self) -> None:
@@ -48,8 +55,10 @@ class Worker:
 
     def _configure(self, message: Configure) -> None:
         tools = frozenset(message.tools)
-        proxies = {name: ToolProxy(name, self._link, partial(encode, limits=self._large)) for name in message.tools}
-        self._namespace.replace_tools(self._rules.tools, proxies)
+        encode_arguments = partial(encode, limits=self._large)
+        self._namespace.replace_tools(
+            self._rules.tools, {name: ToolProxy(name, self._link, encode_arguments) for name in message.tools}
+        )
         self._rules = Rules(message.authorized_imports, tools, message.gate)
         self._link.send(Ready())
 
@@ -60,9 +69,9 @@ class Worker:
     def _get(self, names: tuple[str, ...]) -> None:
         found = {name: self._namespace.names[name] for name in names if name in self._namespace.names}
         missing = tuple(name for name in names if name not in found)
-        trees: dict[str, object] = {}
+        trees: dict[str, Tree] = {}
         opaque: dict[str, tuple[str, str]] = {}
-        blobs: dict[int, bytes | bytearray | memoryview] = {}
+        blobs: dict[int, BytesLike] = {}
         for name, value in found.items():
             try:
                 encoded = encode(value, blob_start=len(blobs), limits=self._large)

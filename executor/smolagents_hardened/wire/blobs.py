@@ -19,11 +19,15 @@ BytesLike = bytes | bytearray | memoryview
 
 
 def decode_base64(text: str) -> bytes:
-    """Strict base64: the standard alphabet, complete padding, nothing before, between or behind."""
+    """Strict base64: standard alphabet, complete padding, nothing between or behind; one spelling for each bytes."""
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
+        raw = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:  # binascii.Error, and text that is not ASCII
         raise WireError("base64", "not strict base64") from None
+    # strict_mode lets superfluous padding pass, and bits in the last character that belong to no byte.
+    if len(text) != (len(raw) + 2) // 3 * 4 or encode_base64(raw[-(len(raw) % 3 or 3) :]) != text[-4:]:
+        raise WireError("base64", "not the one spelling in base64")
+    return raw
 
 
 def encode_base64(data: BytesLike) -> str:

@@ -48,6 +48,7 @@ class Connection:
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they come. Raises WireError, for good."""
+        self._order.check_alive()
         try:
             self._frames.feed(data)
         except WireError:
@@ -56,6 +57,7 @@ class Connection:
 
     def next(self) -> Delivery | None:
         """The next whole message, or None until more bytes are fed. Raises WireError, for good."""
+        self._order.check_alive()
         try:
             while (body := self._frames.next()) is not None:
                 message = parse_message(body, self._budget, self._peer)

@@ -96,6 +96,11 @@ class Order:
         """The other side has sent. Raises WireError, for good, if it must not have."""
         self._step(self._peer, message)
 
+    def check_alive(self) -> None:
+        """Raises WireError once the session is over."""
+        if self.state is S.ERROR:
+            raise WireError("dead", "the protocol was broken before; this session is over")
+
     def fail(self) -> None:
         """The session is over for a reason that lies elsewhere (a frame, a value)."""
         self.state = State.ERROR
@@ -108,6 +113,7 @@ class Order:
             raise
 
     def _next_state(self, sender: Side, message: Message) -> State:
+        self.check_alive()
         name = type(message).__name__
         after = TRANSITIONS.get((self.state, sender, type(message)))
         if after is None:

@@ -1,0 +1,69 @@
+"""One step of a session, as data: what it has used, why it is ending, and what it has ended in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from smolagents_hardened.deadline import Deadline
+from smolagents_hardened.outcome import FinalAnswer, Limit, LimitHit, Outcome
+from smolagents_hardened.wire.values import Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the toolbox gives back for one call: `kind` as in wire.messages.Result; `final` is the latched answer."""
+
+    kind: str
+    encoded: Encoded | None = None
+    type_name: str = ""
+    message: str = ""
+    final: object = None
+
+
+class Serve(Protocol):
+    """Serves one decoded call. May raise RunStopped or AuditError: the step then ends with it."""
+
+    def __call__(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a step is ending before DONE, and what it will have ended in."""
+
+    limit: Limit | None = None
+    message: str = ""
+    answer: Answer | None = None  # a latched final answer
+    error: BaseException | None = None  # RunStopped, AuditError: raised once the box has left the step
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step has used so far."""
+
+    seq: int
+    wall_s: float | None
+    deadline: Deadline
+    printed: list[str] = field(default_factory=list)
+    log_bytes: int = 0
+    calls: int = 0
+    frames: int = 0
+    ending: Ending | None = None
+    is_done: bool = False  # DONE has come: the box waits for orders again
+    is_interrupted: bool = False  # the polite signal has been sent; what follows is the kill
+
+    def logs(self) -> str:
+        """All that was printed before the step began to end."""
+        return "".join(self.printed)
+
+    def ended(self) -> Outcome | None:
+        """The outcome of a step that was ending, else None. Raises what ended it, if that was an error."""
+        ending = self.ending
+        if ending is None:
+            return None
+        if ending.error is not None:
+            raise ending.error
+        if ending.answer is not None:
+            return FinalAnswer(ending.answer.final, self.logs(), state_lost=not self.is_done)
+        assert ending.limit is not None  # nosec B101 - an ending is one of the three
+        return LimitHit(ending.limit, ending.message, self.logs(), state_lost=not self.is_done)

@@ -1,0 +1,143 @@
+"""A person's yes: asked for, waited for, good for one call only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from tests.support.governed import bench
+
+from smolagents_hardened.errors import RunStopped
+from smolagents_hardened.governance.approval import Approval
+from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.served import Refused, Value
+
+
+def ask(call: ToolCall) -> Decision:
+    """A hook that always asks."""
+    return Decision.ask("sure?", timeout_s=0.2)
+
+
+async def async_yes(*_: object) -> bool:
+    """An async approver."""
+    return True
+
+
+@pytest.mark.parametrize("approver", [lambda *_: True, lambda *_: Decision.allow(), async_yes])
+def test_a_granted_call_runs(approver: object) -> None:
+    """A yes lets the call run, and the record holds prompt and answer."""
+    with bench(ask, approver=approver) as it:
+        assert isinstance(it.serve(), Value)
+        intent = next(it.trail.records())
+        assert intent["approvals"] == [{"prompt": "sure?", "verdict": "allow", "reason": "", "code": ""}]
+
+
+def fail(*_: object) -> bool:
+    """An approver that cannot ask."""
+    raise OSError
+
+
+@pytest.mark.parametrize(
+    ("approver", "code"),
+    [
+        (None, "approval_unavailable"),
+        (lambda *_: False, "approval_denied"),
+        (lambda *_: Decision.deny("no", code="mine"), "mine"),
+        (lambda *_: None, "approval_error"),
+        (lambda *_: 1, "approval_error"),
+        (lambda *_: "yes", "approval_error"),
+        (lambda *_: Decision.modify({}), "approval_error"),
+        (lambda *_: Decision.ask("you?"), "approval_error"),
+        (fail, "approval_error"),
+        (lambda *_: time.sleep(1), "approval_timeout"),
+    ],
+)
+def test_anything_but_a_yes_refuses(approver: object, code: str) -> None:
+    """No, silence, nobody there, an odd answer, a failure: the call does not run."""
+    with bench(ask, approver=approver) as it:
+        served = it.serve()
+        assert isinstance(served, Refused)
+        assert (served.code, it.tool.calls, it.kinds()) == (code, [], ["refusal"])
+
+
+def test_an_approver_can_stop_the_run() -> None:
+    """A person may end the run instead of answering."""
+    with (
+        bench(ask, approver=lambda *_: Decision.stop("enough")) as it,
+        pytest.raises(RunStopped, match="enough"),
+    ):
+        it.serve()
+
+
+def test_every_ask_must_be_granted() -> None:
+    """Two hooks that ask ask twice; one no is enough."""
+    asked: list[str] = []
+
+    def approver(call: ToolCall, prompt: str, timeout_s: float | None) -> bool:
+        asked.append(prompt)
+        return prompt != "b"
+
+    hooks = [lambda call, name=name: Decision.ask(name) for name in "ab"]
+    with bench(*hooks, approver=approver) as it:
+        assert isinstance(it.serve(), Refused)
+    assert asked == ["a", "b"]
+
+
+def test_nobody_is_asked_about_a_call_that_is_denied_anyway() -> None:
+    """With a denial on the table the person is left alone."""
+    asked: list[object] = []
+    with bench(ask, lambda call: Decision.deny("no"), approver=lambda *_: asked.append(1)) as it:
+        assert it.serve() == Refused("no", "denied")
+    assert asked == []
+
+
+def test_the_person_sees_the_call_as_it_would_run() -> None:
+    """A call that another hook changes is shown, and granted, with its final arguments."""
+    seen: list[object] = []
+
+    def approver(call: ToolCall, *_: object) -> bool:
+        seen.append(dict(call.arguments))
+        return True
+
+    with bench(ask, lambda call: Decision.modify({"city": "Rome"}), approver=approver) as it:
+        assert isinstance(it.serve(), Value)
+        assert seen == it.tool.calls == [{"city": "Rome"}]
+
+
+def test_a_question_is_not_lost_by_a_change() -> None:
+    """A hook that asks once only still gets its answer when another hook changes the call meanwhile."""
+    answers = iter([Decision.ask("sure?"), Decision.allow()])
+    with bench(lambda call: next(answers), lambda call: Decision.modify({"city": "Rome"})) as it:
+        assert it.serve().code == "approval_unavailable"  # type: ignore[union-attr]
+
+
+def test_interrupt_wakes_a_waiting_approval() -> None:
+    """interrupt() from another thread ends the wait at once, as a refusal."""
+    started, released = threading.Event(), threading.Event()
+
+    def approver(*_: object) -> bool:
+        started.set()
+        return released.wait(30)
+
+    served: list[object] = []
+    with bench(lambda call: Decision.ask("sure?"), approver=approver) as it:
+        thread = threading.Thread(target=lambda: served.append(it.serve()))
+        thread.start()
+        assert started.wait(10)
+        it.governor.interrupt()
+        thread.join(5)
+        released.set()
+    assert [one.code for one in served] == ["interrupted"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_covered"),
+    [(lambda a: a, True), (lambda a: (a[0], "other"), False), (lambda a: ("other", a[1]), False)],
+)
+def test_an_approval_covers_one_call(change: Callable[[tuple[str, str]], tuple[str, str]], is_covered: bool) -> None:
+    """It is bound to the call's id and to the digest of its arguments."""
+    approval = Approval("c1", "d1", "sure?", Decision.allow())
+    assert approval.covers(*change(("c1", "d1"))) is is_covered
