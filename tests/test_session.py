@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from tests.support.lying_box import Guest, LyingBox, Script
 
 from smolagents_hardened.errors import BoxDied, WireViolation
 from smolagents_hardened.limits import Limits
@@ -14,7 +15,6 @@ from smolagents_hardened.session import Session
 from smolagents_hardened.step import Answer
 from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Call, Chunk, Done, Hello, Log, Ready
 from smolagents_hardened.wire.values import encode
-from tests.support.lying_box import Guest, LyingBox, Script
 
 LIMITS = Limits(start_s=1.0, wall_s=1.0, grace_s=0.3, frames=200)
 HELLO = Hello(PROTOCOL_VERSION, "3.11", {})

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.support.governed import bench
+from tests.governance.governed import bench
 
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.approval import Approval

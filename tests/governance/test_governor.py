@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.governed import bench, code_call, tool_call
+from tests.governance.governed import bench, code_call, tool_call
 
 from smolagents_hardened.audit.record import digest
 from smolagents_hardened.audit.trail import Trail

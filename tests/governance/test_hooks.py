@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 import pytest
-from tests.support.governed import tool_call
+from tests.governance.governed import tool_call
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall

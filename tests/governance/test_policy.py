@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.governed import bench, tool_call
+from tests.governance.governed import bench, tool_call
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.hooks import Verdict
@@ -167,7 +167,7 @@ BAD = [
     ('default = "deny"\n[[rule]]\ntool = "a"\neffect = "allow"\ntimeout_s = 3', "for effect ask only"),
     ('default = "deny"\n[[rule]]\ntool = "a"\neffect = "ask"\ntimeout_s = -1', "positive"),
     ('default = "deny"\ndefault = "allow"', "not valid"),
-    ('default = "deny"\n\ntool = ', "not valid.*line 3"),
+    ('default = "deny"\n\ntool = ?\n', "not valid.*line 3"),
 ]
 
 
@@ -194,7 +194,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path, name: str) -> None:
 def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
     """The same rules in both formats give the same verdicts and digest; other rules give another digest."""
     data = {"default": "deny", "rule": [rule("ask", reason="sure?", timeout_s=5, when={"city": {"equals": "Paris"}})]}
-    text = 'default="deny"\n[[rule]]\ntool="weather"\neffect="ask"\nreason="sure?"\ntimeout_s=5\nwhen.city.equals="Paris"\n'
+    text = 'default="deny"\n[[rule]]\ntool="weather"\neffect="ask"\nreason="sure?"\n'
+    text += 'timeout_s=5\nwhen.city.equals="Paris"\n'
     (tmp_path / "p.json").write_text(json.dumps(data))
     (tmp_path / "p.toml").write_text(text)
     one, other = Policy.from_file(tmp_path / "p.json"), Policy.from_file(tmp_path / "p.toml")

@@ -1,7 +1,7 @@
 """What has to be refused once user code runs: each act ends in an OSError, at once, and nothing happens.
 
-One file that stands alone, like `workload`: append ``main()`` to send it to a box as a snippet. Each part prints one
-JSON line: ``{"part": name, "ok": true, "answers": [errno names]}``, or with ``"ok": false`` the act that was not refused.
+One file that stands alone, like `workload`: append ``main()`` to send it to a box as a snippet. Each part prints
+one JSON line: ``{"part": name, "ok": true, "answers": [errno names]}``, or the act that was not refused.
 """
 
 from __future__ import annotations

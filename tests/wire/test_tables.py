@@ -52,7 +52,7 @@ INDEXES = {
     "categories": pd.CategoricalIndex(["a", "b", "a"]),
     "with duplicates": pd.Index([1, 1, 2]),
     "two levels": pd.MultiIndex.from_tuples([("a", 1), ("b", 2), ("a", None)], names=["u", None]),
-    "three levels": pd.MultiIndex.from_arrays([[1, 2, 3], ["x", "y", "z"], pd.date_range("2026", periods=3)]),
+    "three levels": pd.MultiIndex.from_arrays([[1, 2, 3], ["x", "y", "z"], pd.to_datetime(["2026", "2027", "2029"])]),
 }
 
 

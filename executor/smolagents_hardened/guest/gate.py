@@ -68,7 +68,6 @@ FUNCTIONS_IN_SCOPE = frozenset(
     ]
 )
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class Refused(Exception):
@@ -124,6 +123,6 @@ def _bound(node: ast.AST) -> Iterator[tuple[str, bool]]:
     if isinstance(node, _SCOPES):
         return
     for child in ast.iter_child_nodes(node):
-        if isinstance(node, _COMPREHENSIONS) and isinstance(child, ast.comprehension):
-            continue  # its target is local to the comprehension
+        if isinstance(node, ast.comprehension) and child is node.target:
+            continue  # local to the comprehension; a walrus in its conditions is not
         yield from _bound(child)

@@ -21,8 +21,8 @@ MAX_INT = 2**53  # beyond it, JSON readers disagree about integers; values.py se
 INT_DIGITS = 16  # of 2**53
 FLOAT_CHARS = 32  # repr of a double has at most 24 characters
 
-# Possessive, so that the matcher keeps nothing to backtrack to, however long the string.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+# Only after escapes are cut out. Linear also for a string that never ends: each quote is looked at once.
+_STRING = re.compile(rb'"[^"]*"')
 _BRACKET = re.compile(rb"[\[\]{}]")
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _OPENING = frozenset(b"[{")
@@ -30,11 +30,13 @@ _OPENING = frozenset(b"[{")
 
 def measure(body: bytes, budget: Budget) -> int:
     """Count and bound nodes (one, plus each comma and opening bracket outside strings); bound the depth."""
-    # A string is at most a key or a value of a node: more quotes than this cannot be within the budget, and
-    # cutting them out would cost memory.
-    if body.count(b'"') - body.count(b'\\"') > 4 * budget.nodes:
+    # A backslash outside a string is no JSON: the scanner stops there, and what follows is never built.
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # A string is at most a key or a value of a node. Cutting out more strings than that would cost memory.
+    if plain.count(b'"') > 4 * budget.nodes:
         raise WireError("nodes", f"more than {budget.nodes} JSON nodes")
-    skeleton = _STRING.sub(b"", body)
+    skeleton = _STRING.sub(b"", plain)
+    del plain
     opened = skeleton.count(b"[") + skeleton.count(b"{")
     nodes = 1 + skeleton.count(b",") + opened
     if nodes > budget.nodes:

@@ -23,7 +23,7 @@ from smolagents_hardened.wire.codec import (
     bad,
 )
 from smolagents_hardened.wire.json_text import Tree
-from smolagents_hardened.wire.neutral import Array, Table
+from smolagents_hardened.wire.neutral import Table
 from smolagents_hardened.wire.scalars import decode_zone, encode_zone
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ _MASKED = {
     "Float32": "<f4",
     "Float64": "<f8",
 }
+
+_COLUMN_TAGS = ("array", "objects", "strings", "masked", "zoned", "categorical")
 
 
 def writer(value: object) -> Callable[..., Tree] | None:
@@ -173,12 +175,12 @@ def _read_null(decoder: Decoder, raw: Mapping[str, Tree]) -> object:
 
 
 def _column(decoder: Decoder, raw: Tree) -> Any:
-    """A one-dimensional array of any kind; a list where numpy is missing."""
+    """A one-dimensional array of any kind; a list, an Array or a Table where a library is missing."""
+    if not isinstance(raw, dict) or raw.get(TAG) not in _COLUMN_TAGS:
+        raise bad("a column is an array")
     column = decoder.value(raw)
-    if isinstance(column, list | Array):
-        return column
-    if getattr(column, "ndim", 0) != 1 or isinstance(column, _pandas().Series | _pandas().Index):
-        raise bad("a column is a one-dimensional array")
+    if getattr(column, "ndim", 1) != 1:
+        raise bad("a column is one-dimensional")
     return column
 
 

@@ -1,0 +1,157 @@
+"""Binding and checking of arguments, without a box."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import pytest
+from smolagents import Tool
+
+from smolagents_hardened.audit.digest import digest
+from smolagents_hardened.audit.trail import Trail
+from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.governor import Governor
+from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.limits import Limits
+from smolagents_hardened.toolbox import Toolbox
+from smolagents_hardened.wire.values import decode
+
+
+class Search(Tool):  # type: ignore[misc]
+    """Every kind of input."""
+
+    name = "search"
+    description = "Searches."
+    inputs = {  # noqa: RUF012 - smolagents' way
+        "text": {"type": "string", "description": "t"},
+        "most": {"type": "integer", "description": "n", "nullable": True},
+        "share": {"type": "number", "description": "s", "nullable": True},
+        "only": {"type": "array", "description": "o", "nullable": True},
+        "options": {"type": "object", "description": "d", "nullable": True},
+        "extra": {"type": "any", "description": "x", "nullable": True},
+    }
+    output_type = "object"
+
+    def forward(
+        self,
+        text: str,
+        most: int | None = None,
+        share: float | None = None,
+        only: list[str] | None = None,
+        options: dict[str, object] | None = None,
+        extra: object = None,
+    ) -> dict[str, object]:
+        return {"text": text, "most": most, "share": share, "only": only, "options": options, "extra": extra}
+
+
+def toolbox(*hooks: object, **tools: object) -> Toolbox:
+    """A toolbox with these tools."""
+
+    def make_call(tool: str, arguments: Mapping[str, object]) -> ToolCall:
+        return ToolCall("id", "run", 1, "agent", ("agent",), tool, arguments, digest(tool, arguments), "code")
+
+    box = Toolbox(Governor(hooks, Trail(), clock=time.monotonic, run_id="run"), Limits(), make_call)
+    box.replace(tools)  # type: ignore[arg-type]
+    return box
+
+
+def value(box: Toolbox, tool: str, *args: object, **kwargs: object) -> object:
+    """What the snippet would get."""
+    answer = box.serve(tool, list(args), kwargs)
+    assert answer.encoded is not None, answer.message
+    return decode(answer.encoded.tree)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_allowed"),
+    [
+        ({"text": "a"}, True),
+        ({"text": "a", "most": 1}, True),
+        ({"text": "a", "most": None}, True),
+        ({"text": None}, False),
+        ({"text": b"a"}, False),
+        ({"text": "a", "most": True}, False),
+        ({"text": "a", "most": 1.0}, False),
+        ({"text": "a", "most": "1"}, False),
+        ({"text": "a", "share": 1}, True),
+        ({"text": "a", "share": False}, False),
+        ({"text": "a", "only": ("x",)}, True),
+        ({"text": "a", "only": "x"}, False),
+        ({"text": "a", "only": {"x": 1}}, False),
+        ({"text": "a", "options": {}}, True),
+        ({"text": "a", "options": ["x"]}, False),
+        ({"text": "a", "options": "x"}, False),
+        ({"text": "a", "extra": object}, True),
+        ({"Text": "a"}, False),
+        ({"text": "a", "more": 1}, False),
+        ({}, False),
+    ],
+)
+def test_declared_types_are_strict(arguments: dict[str, object], is_allowed: bool) -> None:
+    """No coercion: bool is no int, int is a number, a string is no list, a look-alike name is unknown."""
+    answer = toolbox(search=Search()).serve("search", [], arguments)
+    assert (answer.type_name != "TypeError") is is_allowed
+
+
+def test_functions_are_bound_by_their_signature() -> None:
+    """A plain function gets positionals, variadics and keywords as it declares them."""
+
+    def show(first: object, *rest: object, flag: object = 0, **more: object) -> list[object]:
+        return [first, list(rest), flag, more]
+
+    box = toolbox(show=show)
+    assert value(box, "show", 1, 2, 3, flag=4, other=5) == [1, [2, 3], 4, {"other": 5}]
+    assert box.serve("show", [], {}).type_name == "TypeError"
+
+
+def test_a_function_without_signature_takes_keywords() -> None:
+    """A builtin whose signature cannot be read is called by keyword."""
+    box = toolbox(make=dict)
+    assert value(box, "make", a=1) == {"a": 1}
+
+
+def test_names_are_exact() -> None:
+    """No case fold, no look-alike, no dotted name."""
+    box = toolbox(search=Search())
+    for name in ("Search", "search ", "\N{LATIN SMALL LETTER LONG S}earch", "search.forward", "__call__", ""):
+        assert box.serve(name, [], {"text": "a"}).type_name == "NameError"
+
+
+@pytest.mark.parametrize("name", ["a b", "a.b", "1a", "", "s\N{LATIN SMALL LETTER E WITH ACUTE}"])
+def test_odd_names_are_refused(name: str) -> None:
+    """A tool whose name is no ASCII identifier is a ConfigError."""
+    with pytest.raises(ConfigError, match="ASCII Python identifier"):
+        toolbox(**{name: Search()})
+
+
+def test_changed_arguments_are_checked_again() -> None:
+    """A hook's modify that breaks the declaration is refused, a sound one is run."""
+    ran = toolbox(lambda call: Decision.modify({"text": "changed"}), search=Search())
+    assert value(ran, "search", "original")["text"] == "changed"  # type: ignore[index]
+    refused = toolbox(lambda call: Decision.modify({"text": 3}), search=Search()).serve("search", ["a"], {})
+    assert refused.type_name == "PermissionError"
+
+
+def test_errors_carry_no_host_path() -> None:
+    """The directories of the host are taken out of a tool's error."""
+
+    def fail() -> None:
+        raise OSError(f"no such file: {__file__}")
+
+    answer = toolbox(fail=fail).serve("fail", [], {})
+    assert answer.type_name == "OSError"
+    assert "<host>" in answer.message
+
+
+def test_a_library_error_keeps_its_builtin_base() -> None:
+    """An error type of a library reaches the snippet as its nearest builtin base."""
+
+    class LibraryError(KeyError):
+        pass
+
+    def fail() -> None:
+        raise LibraryError("x")
+
+    assert toolbox(fail=fail).serve("fail", [], {}).type_name == "KeyError"
