@@ -56,7 +56,7 @@ class BoxDied(BoxError):
 
 
 class AuditError(HardenedError):
-    """An audit record could not be written, so the call it describes was not made."""
+    """An audit record could not be written, so the call was not made; if only its OUTCOME is lost, the text says so."""
 
 
 class RunStopped(BaseException):

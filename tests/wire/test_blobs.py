@@ -66,7 +66,9 @@ def test_blobs_are_numbered_from_zero():
     assert refuse(Chunk(1, 3, 0, "YWJj")) == "blob"
 
 
-@pytest.mark.parametrize("text", ["YWJ", "YWJj\n", " YWJj", "YWJj=", "YWJj====", "YWJ=YWJj", "YR==", "YW-_", "====", "é", "YW=j", "\0"])
+@pytest.mark.parametrize(
+    "text", ["YWJ", "YWJj\n", " YWJj", "YWJj=", "YWJj====", "YWJ=YWJj", "YR==", "YW-_", "====", "é", "YW=j", "\0"]
+)
 def test_base64_is_strict(text):
     """Alphabet, padding and length are exact; nothing is skipped."""
     with pytest.raises(WireError, match="base64"):

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.wire.exchange import BUDGET, pass_on, running
 
 from smolagents_hardened.wire import messages as m
 from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.connection import Connection
 from smolagents_hardened.wire.errors import WireError
 from smolagents_hardened.wire.order import State
-from tests.wire.exchange import BUDGET, pass_on, running
 
 BLOB = bytes(300_000)
 

@@ -1,5 +1,6 @@
 """The scanner: what is accepted, what is refused with which code, and that nothing else can happen."""
 
+import contextlib
 import inspect
 import json
 import sys
@@ -39,7 +40,7 @@ ACCEPTED = {
     "empty list": ("[]", []),
     "empty object": ("{}", {}),
     "empty key": ('{"":0}', {"": 0}),
-    "white space everywhere": (' [ 1 ,\t2\n,\r3 ] ', [1, 2, 3]),
+    "white space everywhere": (" [ 1 ,\t2\n,\r3 ] ", [1, 2, 3]),
     "nested": ('[[{"a":[{}]}]]', [[{"a": [{}]}]]),
 }
 REFUSED = {
@@ -231,10 +232,10 @@ def test_what_is_written_is_read_back(tree):
     assert json.loads(body) == {"v": tree}
 
 
-@given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\u0dD8e1-. n').map(lambda text: b'{"v":' + text.encode() + b"}"))
+@given(
+    st.binary(max_size=200) | st.text(alphabet='{}[]",:\\u0dD8e1-. n').map(lambda text: b'{"v":' + text.encode() + b"}")
+)
 def test_any_bytes_give_an_object_or_a_wire_error(body):
     """The scanner is total."""
-    try:
+    with contextlib.suppress(WireError):
         assert isinstance(parse(body, BUDGET), dict)
-    except WireError:
-        pass

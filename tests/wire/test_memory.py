@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tests.wire.exchange import running
 
 from smolagents_hardened.wire.budget import MIB, Budget
 from smolagents_hardened.wire.errors import WireError
@@ -12,7 +13,6 @@ from smolagents_hardened.wire.frames import FrameReader
 from smolagents_hardened.wire.messages import Call
 from smolagents_hardened.wire.schema import parse_message
 from smolagents_hardened.wire.values import decode, encode
-from tests.wire.exchange import running
 
 LARGE = Budget(frame_bytes=16 * MIB)
 ATTACKS = {

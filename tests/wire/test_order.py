@@ -163,7 +163,9 @@ def test_a_final_done_needs_a_final_answer():
     assert order.state is State.IDLE
 
 
-@pytest.mark.parametrize(("state", "sender"), [(State.RUNNING, "box"), (State.AWAIT_VALUES, "box"), (State.IDLE, "host")])
+@pytest.mark.parametrize(
+    ("state", "sender"), [(State.RUNNING, "box"), (State.AWAIT_VALUES, "box"), (State.IDLE, "host")]
+)
 def test_amid_chunks_only_chunks_and_the_message_that_uses_them(state, sender):
     """After a Chunk its sender may go on with Chunks or a message that holds trees, and nothing else."""
     for table_state, side, kind in TRANSITIONS:

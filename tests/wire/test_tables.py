@@ -1,5 +1,6 @@
 """pandas values: frames, series and indexes of every dtype, each kind of null kept apart."""
 
+import contextlib
 import sys
 
 import numpy as np
@@ -8,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import pandas as hpd
+from tests.wire.exchange import cross
 
 from smolagents_hardened.wire.blobs import Blobs
 from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.errors import WireError
 from smolagents_hardened.wire.values import Array, EncodeError, Table, decode, encode
-from tests.wire.exchange import cross
 
 PLUS3 = pd.Timestamp("2026-01-01T00:00:00+03:00").tz
 COLUMNS = {
@@ -33,7 +34,9 @@ COLUMNS = {
     "boolean": pd.Series([True, None, False], dtype="boolean"),
     "dates": pd.Series(pd.to_datetime(["2026-01-01", None, "1900-01-01"])),
     "dates in seconds": pd.Series(np.array(["2026-01-01", "NaT", "0001-01-01"], dtype="M8[s]")),
-    "dates with a zone": pd.Series(pd.to_datetime(["2026-10-25 00:30", "2026-10-25 01:30", None])).dt.tz_localize("UTC").dt.tz_convert("Europe/Paris"),
+    "dates with a zone": pd.Series(pd.to_datetime(["2026-10-25 00:30", "2026-10-25 01:30", None]))
+    .dt.tz_localize("UTC")
+    .dt.tz_convert("Europe/Paris"),
     "dates in UTC": pd.Series(pd.date_range("2026", periods=3, tz="UTC")),
     "dates with an offset": pd.Series(pd.date_range("2026", periods=3, tz=PLUS3)),
     "spans": pd.Series(pd.to_timedelta([1, None, 3], unit="s")),
@@ -108,8 +111,14 @@ def test_a_large_frame_of_texts_crosses_in_few_nodes():
 
 @pytest.mark.parametrize(
     "value",
-    [pd.Timestamp("2026-01-01 12:00"), pd.Timestamp(2026, 10, 25, 2, 30, fold=1, tz="Europe/Paris"),
-     pd.Timestamp("2026", tz=PLUS3), pd.Timedelta("1D 3ns"), pd.NaT, pd.NA],
+    [
+        pd.Timestamp("2026-01-01 12:00"),
+        pd.Timestamp(2026, 10, 25, 2, 30, fold=1, tz="Europe/Paris"),
+        pd.Timestamp("2026", tz=PLUS3),
+        pd.Timedelta("1D 3ns"),
+        pd.NaT,
+        pd.NA,
+    ],
 )
 def test_a_scalar_of_pandas_arrives_as_it_was(value):
     """Moments with their unit and zone, spans, and the two nulls."""
@@ -119,7 +128,9 @@ def test_a_scalar_of_pandas_arrives_as_it_was(value):
     assert getattr(arrived, "unit", None) == getattr(value, "unit", None)
 
 
-@pytest.mark.parametrize("value", [pd.period_range("2026", periods=2, freq="M"), pd.Series(pd.arrays.SparseArray([0, 1]))])
+@pytest.mark.parametrize(
+    "value", [pd.period_range("2026", periods=2, freq="M"), pd.Series(pd.arrays.SparseArray([0, 1]))]
+)
 def test_other_columns_are_refused_with_advice(value):
     """A dtype that is not on the list names the way out."""
     with pytest.raises(EncodeError, match="astype"):
@@ -166,7 +177,12 @@ ODD = {
     "codes that are floats": {"$": "categorical", "categories": INTS, "codes": FLOATS, "ordered": False},
     "ordered that is a number": {"$": "categorical", "categories": INTS, "codes": INTS, "ordered": 1},
     "levels without codes": {"$": "multiindex", "names": [None], "levels": [INTS], "codes": []},
-    "level codes out of range": {"$": "multiindex", "names": [None], "levels": [FLAGS], "codes": [encode(np.array([5])).tree]},
+    "level codes out of range": {
+        "$": "multiindex",
+        "names": [None],
+        "levels": [FLAGS],
+        "codes": [encode(np.array([5])).tree],
+    },
     "level codes that are floats": {"$": "multiindex", "names": [None], "levels": [INTS], "codes": [FLOATS]},
     "zoned without a zone": {"$": "zoned", "data": encode(np.zeros(1, "M8[ns]")).tree, "tz": None},
     "zoned numbers": {"$": "zoned", "data": INTS, "tz": [None, 0]},
@@ -218,7 +234,9 @@ def test_without_pandas_tables_are_neutral(monkeypatch, gone):
 TAGS = st.sampled_from(
     ["frame", "series", "index", "rangeindex", "multiindex", "zoned", "masked", "categorical", "timestamp", "strings"]
 )
-PARTS = st.sampled_from([INTS, FLAGS, FLOATS, TWO, THREE, None, [INTS], [TWO], [None], [0, 1, 1], "str", "", True, [None, 0]])
+PARTS = st.sampled_from(
+    [INTS, FLAGS, FLOATS, TWO, THREE, None, [INTS], [TWO], [None], [0, 1, 1], "str", "", True, [None, 0]]
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -227,7 +245,5 @@ def test_any_table_tag_gives_a_value_or_a_wire_error(tag, parts):
     """Decoding a table is total, whichever parts stand in which place."""
     from smolagents_hardened.wire.values import READERS
 
-    try:
+    with contextlib.suppress(WireError):
         decode({"$": tag} | dict(zip(sorted(READERS[tag].fields), parts, strict=False)))
-    except WireError:
-        pass

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.wire.exchange import cross
 
 from smolagents_hardened.wire import scalars
 from smolagents_hardened.wire.blobs import Blobs
@@ -29,7 +30,6 @@ from smolagents_hardened.wire.values import (
     decode,
     encode,
 )
-from tests.wire.exchange import cross
 
 PARIS = zoneinfo.ZoneInfo("Europe/Paris")
 
@@ -225,7 +225,9 @@ def test_a_cycle_is_refused_with_its_reason():
         encode(mapping)
 
 
-@pytest.mark.parametrize("value", [object(), len, int, sys, lambda: 0, iter([]), (n for n in ()), ValueError("x"), Point])
+@pytest.mark.parametrize(
+    "value", [object(), len, int, sys, lambda: 0, iter([]), (n for n in ()), ValueError("x"), Point]
+)
 def test_an_object_of_no_known_type_is_refused_by_its_name(value):
     """The message names the type and what to pass instead."""
     with pytest.raises(EncodeError, match=f"a '{type(value).__name__}' cannot cross.*pass str"):
@@ -251,6 +253,7 @@ def test_an_unknown_object_becomes_the_handle_that_the_caller_gives():
         (b"x" * (2**20 + 1), "too large"),
         (["x" * 4000] * 400, "too large"),
         (["\x01" * 4096] * 40, "too large"),
+        ([10**15] * 40_000, "too large"),
         ({b"x" * 600_000}, "too large"),
         ({"k" * 1000 + str(n): 0 for n in range(500)}, "too large"),
     ],
@@ -264,7 +267,12 @@ def test_what_is_too_large_is_refused_with_advice(value, advice):
 
 def test_too_deep_nesting_is_refused():
     """Depth ends at the budget, or at the caller's own stack, never in a RecursionError."""
-    deep: object = 0
+    deep: object = ()
+    for _ in range(29):
+        deep = (deep,)
+    assert cross(deep) == deep
+    with pytest.raises(EncodeError, match="deeper"):
+        encode(((deep,),))
     for _ in range(40):
         deep = [deep]
     with pytest.raises(EncodeError, match="deeper"):
@@ -291,74 +299,6 @@ def test_blobs_are_numbered_from_where_the_caller_says():
     second = encode(b"b" * 300_000, blob_start=len(first.blobs))
     assert (list(first.blobs), list(second.blobs)) == ([0], [1])
     assert second.size_bytes == 300_000 + len('{"$":"bytes","b":1}')
-
-
-ODD = {
-    "unknown tag": ({"$": "eval", "v": "1"}, "tag"),
-    "tag that is no text": ({"$": ["tuple"], "v": []}, "tag"),
-    "tag that is null": ({"$": None}, "tag"),
-    "missing field": ({"$": "tuple"}, "tag"),
-    "extra field": ({"$": "tuple", "v": [], "w": 1}, "tag"),
-    "list for text": ({"$": "decimal", "v": []}, "value"),
-    "text for list": ({"$": "tuple", "v": "ab"}, "value"),
-    "plain integer as tagged": ({"$": "int", "v": "1"}, "value"),
-    "decimal digits": ({"$": "int", "v": "12x"}, "value"),
-    "leading zero": ({"$": "int", "v": "0" + "f" * 20}, "value"),
-    "underscores": ({"$": "int", "v": "f_" * 10 + "f"}, "value"),
-    "other digits": ({"$": "int", "v": "１" * 20}, "value"),
-    "integer with too many digits": ({"$": "int", "v": "f" * 3301}, "value"),
-    "finite float as tagged": ({"$": "float", "v": "1.5"}, "value"),
-    "NaN in other words": ({"$": "float", "v": "NaN"}, "value"),
-    "complex of integers": ({"$": "complex", "v": [1, 2]}, "value"),
-    "complex of three": ({"$": "complex", "v": [1.0, 2.0, 3.0]}, "value"),
-    "decimal that is none": ({"$": "decimal", "v": "1,5"}, "value"),
-    "decimal in another spelling": ({"$": "decimal", "v": " 1_0 "}, "value"),
-    "decimal beyond its exponent": ({"$": "decimal", "v": "1E+99999999999999999999"}, "value"),
-    "decimal that is too long": ({"$": "decimal", "v": "1" * 4001}, "value"),
-    "path of a number": ({"$": "path", "v": 1}, "value"),
-    "uuid in braces": ({"$": "uuid", "v": "{" + "0" * 32 + "}"}, "value"),
-    "uuid that is none": ({"$": "uuid", "v": "zz"}, "value"),
-    "date in another spelling": ({"$": "date", "v": "20260101"}, "value"),
-    "date out of range": ({"$": "date", "v": "2026-02-30"}, "value"),
-    "datetime with its offset inside": (
-        {"$": "datetime", "v": "2026-01-01T00:00:00+01:00", "fold": 0, "tz": None},
-        "value",
-    ),
-    "fold of two": ({"$": "datetime", "v": "2026-01-01T00:00:00", "fold": 2, "tz": None}, "value"),
-    "fold of true": ({"$": "time", "v": "00:00:00", "fold": True, "tz": None}, "value"),
-    "zone with dots": ({"$": "time", "v": "00:00:00", "fold": 0, "tz": ["../../etc/passwd", 0]}, "value"),
-    "zone with a root": ({"$": "time", "v": "00:00:00", "fold": 0, "tz": ["/etc/passwd", 0]}, "value"),
-    "zone that is a directory": ({"$": "time", "v": "00:00:00", "fold": 0, "tz": ["Europe", None]}, "value"),
-    "zone that is too long": ({"$": "time", "v": "00:00:00", "fold": 0, "tz": ["A" * 65, 0]}, "value"),
-    "offset of a week": ({"$": "time", "v": "00:00:00", "fold": 0, "tz": [None, 7 * 86400 * 10**6]}, "value"),
-    "zone of one": ({"$": "time", "v": "00:00:00", "fold": 0, "tz": [None]}, "value"),
-    "timedelta not normalised": ({"$": "timedelta", "v": [0, 86400, 0]}, "value"),
-    "timedelta out of range": ({"$": "timedelta", "v": [2**53, 0, 0]}, "value"),
-    "dict with a pair of three": ({"$": "dict", "v": [[1, 2, 3]]}, "value"),
-    "dict with a key twice": ({"$": "dict", "v": [[1, 2], [1, 3]]}, "value"),
-    "dict with equal keys of two types": ({"$": "dict", "v": [[1, 2], [True, 3]]}, "value"),
-    "dict with a list as key": ({"$": "dict", "v": [[[], 1]]}, "value"),
-    "set with an element twice": ({"$": "set", "v": [1, 1]}, "value"),
-    "set with a list": ({"$": "set", "v": [[]]}, "value"),
-    "set with a signalling NaN": ({"$": "frozenset", "v": [{"$": "decimal", "v": "sNaN"}]}, "value"),
-    "handle of two": ({"$": "handle", "v": ["a", "b"]}, "value"),
-    "handle of numbers": ({"$": "handle", "v": [1, "b", "c"]}, "value"),
-    "text that is not UTF-8": ({"$": "text", "b": "/w=="}, "value"),
-    "bytes that are a list": ({"$": "bytes", "b": []}, "value"),
-    "bytes that are true": ({"$": "bytes", "b": True}, "value"),
-    "bytes of an unknown blob": ({"$": "bytes", "b": 0}, "blob"),
-    "bytes of a negative blob": ({"$": "bytes", "b": -1}, "blob"),
-    "bytes in loose base64": ({"$": "bytes", "b": "YW Jj"}, "base64"),
-}
-
-
-@pytest.mark.parametrize("case", ODD)
-def test_an_odd_tree_is_refused_by_name(case):
-    """Each kind of nonsense in a tag has its specified refusal."""
-    tree, code = ODD[case]
-    with pytest.raises(WireError) as caught:
-        decode([tree])
-    assert caught.value.code == code
 
 
 def test_a_tag_names_no_code():
@@ -431,26 +371,3 @@ VALUES = st.recursive(
 def test_any_value_arrives_as_it_was(value):
     """Whatever is built from the known types crosses unchanged."""
     assert cross(value) == value
-
-
-TREES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text(max_size=4) | st.sampled_from(list(READERS)),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text(max_size=2), inner, max_size=3)
-        | st.sampled_from(sorted(READERS)).flatmap(
-            lambda tag: st.fixed_dictionaries({"$": st.just(tag)} | dict.fromkeys(READERS[tag].fields, inner))
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@settings(max_examples=400, deadline=None)
-@given(TREES)
-def test_any_tree_gives_a_value_or_a_wire_error(tree):
-    """Decoding is total over everything that the scanner lets through."""
-    try:
-        decode(tree)
-    except WireError:
-        pass

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -91,7 +92,12 @@ def find(client: docker.DockerClient, tag: str) -> Manifest | None:
 def stale(client: docker.DockerClient, base: str = "auto") -> list[str]:
     """Names of images of ours that another version of this installation left behind."""
     wanted = recipe(base)
-    tags = [tag for name in (REPOSITORY, BASE_REPOSITORY) for image in client.api.images(name) for tag in image["RepoTags"] or ()]
+    tags = [
+        tag
+        for name in (REPOSITORY, BASE_REPOSITORY)
+        for image in client.api.images(name)
+        for tag in image["RepoTags"] or ()
+    ]
     return sorted(set(tags) - {wanted.tag, wanted.base_image})
 
 
@@ -207,7 +213,9 @@ def _parse(tag: str, text: str) -> Manifest:
         raw = json.loads(text)
         return Manifest(tag, str(raw["python"]), frozenset(map(str, raw["modules"])), dict(raw["packages"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise BackendUnavailable(f"the image {tag} has no readable manifest; remove it: docker image rm {tag}") from error
+        raise BackendUnavailable(
+            f"the image {tag} has no readable manifest; remove it: docker image rm {tag}"
+        ) from error
 
 
 def _official(containerfile: str) -> tuple[str, Target]:
@@ -223,6 +231,4 @@ def _host_identity() -> str:
 
 
 def _host_version() -> tuple[int, int]:
-    import sys
-
     return sys.version_info[:2]

@@ -70,15 +70,23 @@ def kernel_findings(pid: int, expected: Expected) -> list[Finding]:
     return findings
 
 
-def cpu_seconds(pid: int) -> float | None:
-    """CPU time of the box's cgroup, None where it cannot be read."""
-    raw_v1 = cgroup_file(pid, "cpuacct", "cpuacct.usage")
-    if raw_v1 is not None:
-        return int(raw_v1) / 1e9
-    for line in (cgroup_file(pid, "", "cpu.stat") or "").splitlines():
-        if line.startswith("usage_usec "):
-            return int(line.split()[1]) / 1e6
-    return None
+class CpuClock:
+    """The CPU time of one box's cgroup; where the file is, is found once, because it is read around every tool call."""
+
+    def __init__(self, pid: int) -> None:
+        self._path_v1 = cgroup_path(pid, "cpuacct", "cpuacct.usage")
+        self._path_v2 = cgroup_path(pid, "", "cpu.stat")
+
+    def read(self) -> float | None:
+        """Seconds so far; None where they cannot be read, or the box has ended."""
+        if self._path_v1 is not None:
+            raw = _read(self._path_v1)
+            return None if raw is None else int(raw) / 1e9
+        if self._path_v2 is not None:
+            for line in (_read(self._path_v2) or "").splitlines():
+                if line.startswith("usage_usec "):
+                    return int(line.split()[1]) / 1e6
+        return None
 
 
 def belongs_to(pid: int, token: str) -> bool:
@@ -86,18 +94,24 @@ def belongs_to(pid: int, token: str) -> bool:
     return pid > 0 and token in (_read(PROC / str(pid) / "cgroup") or "")
 
 
-def cgroup_file(pid: int, controller: str, name: str) -> str | None:
+def cgroup_path(pid: int, controller: str, name: str) -> Path | None:
     """One file of the process' cgroup; controller "" is the unified hierarchy (version 2)."""
     for line in (_read(PROC / str(pid) / "cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
             for mount in _mounts(PROC / "self" / "mountinfo"):
                 is_v1 = mount.type == "cgroup" and controller in mount.super_options
-                if is_v1 or (mount.type == "cgroup2" and not controller):
-                    text = _read(Path(mount.point) / os.path.relpath(path, mount.root) / name)
-                    if text is not None:
-                        return text.strip()
+                found = Path(mount.point) / os.path.relpath(path, mount.root) / name
+                if (is_v1 or (mount.type == "cgroup2" and not controller)) and found.is_file():
+                    return found
     return None
+
+
+def cgroup_file(pid: int, controller: str, name: str) -> str | None:
+    """The content of that file, None where there is none to be read."""
+    path = cgroup_path(pid, controller, name)
+    text = None if path is None else _read(path)
+    return None if text is None else text.strip()
 
 
 def _read(path: Path) -> str | None:
@@ -134,7 +148,9 @@ def _thread_findings(threads: list[dict[str, str]]) -> Iterator[Finding]:
     yield verdict("seccomp_start", [] if modes == ["2"] else [f"Seccomp {modes}"], "kernel", f"filtered, {count}")
     if all("Seccomp_filters" in thread for thread in threads):  # since Linux 5.9
         fewest = min(int(thread["Seccomp_filters"]) for thread in threads)
-        yield verdict("seccomp_run", [f"{fewest} filter(s)"] if fewest < 2 else [], "kernel", f"{fewest} filters, {count}")
+        yield verdict(
+            "seccomp_run", [f"{fewest} filter(s)"] if fewest < 2 else [], "kernel", f"{fewest} filters, {count}"
+        )
     free = any(thread["NoNewPrivs"] != "1" for thread in threads)
     yield verdict("no_new_privileges", ["NoNewPrivs 0"] if free else [], "kernel", f"set, {count}")
     held = sorted({f"{name} {thread[name]}" for thread in threads for name in CAPABILITY_SETS if int(thread[name], 16)})
@@ -169,7 +185,9 @@ def _network(here: Path) -> Finding:
     rows = (_read(here / "net" / "dev") or "").splitlines()[2:]
     interfaces = {row.partition(":")[0].strip() for row in rows}
     routes = (_read(here / "net" / "route") or "").splitlines()[1:]
-    problems = [f"interface {name}" for name in sorted(interfaces - {"lo"})] + [f"{len(routes)} route(s)"] * bool(routes)
+    problems = [f"interface {name}" for name in sorted(interfaces - {"lo"})] + [f"{len(routes)} route(s)"] * bool(
+        routes
+    )
     return verdict("network", problems, "kernel", "no interface but loopback, no route")
 
 

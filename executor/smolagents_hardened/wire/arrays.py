@@ -101,12 +101,8 @@ def _raw(array: np.ndarray[Any, Any]) -> tuple[str, memoryview]:
     import numpy as np
 
     dtype = array.dtype.newbyteorder("<")
-    if dtype.kind in "US" and dtype.itemsize == 0:
-        dtype = np.dtype(f"<{dtype.kind}1")
     if not _DTYPE.fullmatch(dtype.str):
-        raise EncodeError(
-            f"an array of dtype {array.dtype} cannot cross: pass x.astype(float), (str) or (object)"
-        )
+        raise EncodeError(f"an array of dtype {array.dtype} cannot cross: pass x.astype(float), (str) or (object)")
     plain = np.asarray(array).astype(dtype, order="C", copy=False).reshape(-1)
     return dtype.str, memoryview(plain.view(np.uint8).data)
 
@@ -124,9 +120,7 @@ def encode_strings(encoder: Encoder, items: list[str | None], kind: str) -> Tree
     import array
 
     texts = [b"" if item is None else item.encode("utf-8", "surrogatepass") for item in items]
-    lengths = array.array(
-        "i", (-1 if item is None else len(text) for item, text in zip(items, texts, strict=True))
-    )
+    lengths = array.array("i", (-1 if item is None else len(text) for item, text in zip(items, texts, strict=True)))
     return {
         TAG: "strings",
         "kind": kind,

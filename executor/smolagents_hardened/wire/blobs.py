@@ -108,9 +108,7 @@ class Blobs:
         raw = decode_base64(chunk.data)
         if len(raw) != due:
             raise WireError("blob", f"a piece of {len(raw)} bytes where {due} are due")
-        with memoryview(
-            buffer
-        ) as view:  # assignment to a slice of the bytearray itself would copy `raw` once more
+        with memoryview(buffer) as view:  # assignment to a slice of the bytearray itself would copy `raw` once more
             view[self._filled : self._filled + due] = raw
         self._filled += due
         if self._filled == len(buffer):

@@ -85,13 +85,9 @@ class Encoder:
     def inside(self, value: object) -> Iterator[None]:
         """Mark a container as open: a cycle or too deep nesting is found here."""
         if id(value) in self._inside:
-            raise EncodeError(
-                f"this {type(value).__name__} contains itself and cannot cross: break the cycle"
-            )
+            raise EncodeError(f"this {type(value).__name__} contains itself and cannot cross: break the cycle")
         if len(self._inside) >= self.limits.depth:
-            raise EncodeError(
-                f"nested deeper than {self.limits.depth} levels: flatten it, or pass json.dumps(x)"
-            )
+            raise EncodeError(f"nested deeper than {self.limits.depth} levels: flatten it, or pass json.dumps(x)")
         self._inside.add(id(value))
         try:
             yield
@@ -127,9 +123,7 @@ class Encoder:
             self.spend(inline)
             return encode_base64(raw)
         if size > self._blob_left:
-            raise EncodeError(
-                f"too large to cross: {size} bytes, {self._blob_left} are left: pass a part of it"
-            )
+            raise EncodeError(f"too large to cross: {size} bytes, {self._blob_left} are left: pass a part of it")
         self._blob_left -= size
         number = self._next_blob
         self._next_blob += 1
@@ -140,9 +134,7 @@ class Encoder:
         """Account for bytes of JSON before they are made."""
         self._inline_left -= size
         if self._inline_left < 0:
-            raise EncodeError(
-                f"too large to cross: more than {self.limits.inline_bytes} bytes: pass a part of it"
-            )
+            raise EncodeError(f"too large to cross: more than {self.limits.inline_bytes} bytes: pass a part of it")
 
 
 class Decoder:

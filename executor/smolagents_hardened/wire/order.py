@@ -132,9 +132,7 @@ class Order:
         """The rules that depend on what a message says, not only on its type."""
         match message:
             case Hello(protocol=protocol) if protocol != PROTOCOL_VERSION:
-                raise WireError(
-                    "version", f"the box speaks protocol {protocol}, this side {PROTOCOL_VERSION}"
-                )
+                raise WireError("version", f"the box speaks protocol {protocol}, this side {PROTOCOL_VERSION}")
             case Run(seq=seq):
                 self._begin(seq)
             case Call(call=call):

@@ -114,9 +114,7 @@ def encode_zone(zone: tzinfo | None, offset: timedelta | None) -> Tree:
         return None
     key = zone.key if isinstance(zone, ZoneInfo) and _ZONE_KEY.fullmatch(zone.key or "") else None
     if key is None and offset is None:
-        raise EncodeError(
-            "a time zone without name and offset cannot cross: use datetime.timezone or zoneinfo"
-        )
+        raise EncodeError("a time zone without name and offset cannot cross: use datetime.timezone or zoneinfo")
     return [key, None if offset is None else offset // timedelta(microseconds=1)]
 
 

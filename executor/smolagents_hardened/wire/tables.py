@@ -214,8 +214,7 @@ def _read_frame(decoder: Decoder, raw: Mapping[str, Tree]) -> object:
         raise bad("a frame whose columns and labels do not agree")
     pd = _pandas()
     data = {
-        place: pd.Series(column, index=index, dtype=column.dtype, copy=False)
-        for place, column in enumerate(columns)
+        place: pd.Series(column, index=index, dtype=column.dtype, copy=False) for place, column in enumerate(columns)
     }
     frame = pd.DataFrame(data, index=index, copy=False)
     frame.columns = labels

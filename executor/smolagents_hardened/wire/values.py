@@ -48,6 +48,7 @@ DEFAULT_LIMITS = EncodeBudget()
 # Elements of one set or dict with the same hash. Honest data has a handful (-1 and -2; NaN never); crafted
 # integers and tuples make as many as there is room for, and each insertion then compares with all before it.
 MAX_EQUAL_HASHES = 64
+_ENVELOPE_DEPTH = 4
 # What constructors raise when a box sends nonsense in a well-formed tag.
 _FOREIGN = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
 
@@ -69,7 +70,9 @@ def encode(
     try:
         tree = encoder.tree(value)
         body = to_bytes(tree)
-        measure(body, Budget(limits.inline_bytes, limits.nodes, min(2 * limits.depth, MAX_DEPTH)))
+        # A level of a value takes up to two of JSON; the message around it needs up to four.
+        depth = min(max(2 * limits.depth - _ENVELOPE_DEPTH, 1), MAX_DEPTH)
+        measure(body, Budget(limits.inline_bytes, limits.nodes, depth))
     except RecursionError:
         raise EncodeError("nested too deep to cross: flatten it, or pass json.dumps(x)") from None
     except WireError as error:
