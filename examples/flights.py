@@ -1,4 +1,4 @@
-"""The main job: an agent answers a question about 336,776 real flights, its code in a hardened box, its tools on the host.
+"""The main job: an agent answers a question about 336,776 real flights, its code in a box, its tools on the host.
 
 The question: in bad visibility, which airline's departures from New York were late the most, and by how much?
 Run it with `make demo`. The model is scripted, so that no key and no network are needed; to use a real one, replace the

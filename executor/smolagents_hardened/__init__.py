@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
     from smolagents_hardened.governance.hooks import Decision, Hook
     from smolagents_hardened.limits import Limits
-    from smolagents_hardened.register import attach, hardened_agent, register
+    from smolagents_hardened.registration import attach, hardened_agent, register
 
 _HOME = {
     "HardenedExecutor": "executor",
-    "register": "register",
-    "attach": "register",
-    "hardened_agent": "register",
+    "register": "registration",
+    "attach": "registration",
+    "hardened_agent": "registration",
     "Limits": "limits",
     "ToolCall": "governance.call",
     "CodeCall": "governance.call",

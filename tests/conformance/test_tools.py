@@ -72,7 +72,7 @@ def test_wrong_arguments_are_a_type_error(tooled: HardenedExecutor, call: str, m
     with pytest.raises(InterpreterError, match="TypeError") as caught:
         tooled(call)
     assert message in str(caught.value)
-    assert tooled.trail.records()[-1]["kind"] == "box_start"
+    assert [r["kind"] for r in tooled.trail.records()] == ["code", "box_start"]
 
 
 def test_tool_with_state_and_secret(tooled: HardenedExecutor) -> None:
@@ -107,6 +107,7 @@ def test_a_denied_call_never_reaches_the_tool(make_executor: MakeExecutor) -> No
     assert "not on weekends" in output
     assert ran == ["good"]
     assert [record["kind"] for record in executor.trail.records()] == [
+        "code",
         "box_start",
         "intent",
         "outcome",

@@ -4,7 +4,7 @@ Only for a locked-down process: without the filter it would do real things. One 
 ``main("numbers")``, ``main("x32")`` or ``main("i386")`` to send it to a box as a snippet. It prints one JSON line.
 
 - ``numbers``: ``{"answers": {number: [errno or 0, one per pattern]}, "left_out": {number: why}}``
-- ``x32``, ``i386``: ``{"answers": {number: errno or 0}}``; an engine's filter may also kill the process at the first try
+- ``x32``, ``i386``: ``{"answers": {number: errno or 0}}``; an engine may kill the process instead
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ LIBC.syscall.restype = ctypes.c_long
 BUFFER = ctypes.create_string_buffer(4096)
 ADDRESS = ctypes.addressof(BUFFER)
 
-# Of these each would end, block or hurt the caller where it is allowed, whatever the arguments.
+# Each of these would end or hurt the caller, whatever the arguments.
 LEFT_OUT = {
     15: "rt_sigreturn takes the stack for a signal frame: the caller crashes",
     56: "clone starts a thread; the workload shows that it works, the probes that nothing else does",
     60: "exit ends the thread",
     231: "exit_group ends the process",
+    335: "uretprobe is beyond every filter since Linux 6.14, and SIGILL from any place but the kernel's own",
+    336: "uprobe, as uretprobe",
 }
 
 # Argument-checked syscalls refuse the patterns below; these arguments match a rule and still do nothing.

@@ -32,8 +32,7 @@ if mode == "locked":
         sys.exit("this test needs root or unprivileged user namespaces")
     limits = {{"cpu_s": 100, "open_files": 256, "scratch_bytes": 2**28}}
     report = lockdown_unsafe.lock_down(compile_filter(rules), scratch, limits)
-namespace = {{"__name__": "locked", "report": report if mode == "locked" else None}}
-exec(compile(source, "locked", "exec"), namespace)
+exec(compile(source, "locked", "exec"), globals() | {{"__name__": "locked"}})
 """
 
 
@@ -53,7 +52,7 @@ class Ended:
 def start(
     source: str, scratch: Path, *, without: tuple[str, ...] = (), is_locked: bool = True
 ) -> subprocess.Popen[str]:
-    """Start a process that runs `source` after the lock-down, with some syscalls taken from the list; not waited for."""
+    """Start a process that runs `source` after the lock-down; `without` takes syscalls from the list."""
     environment = {
         "PATH": os.environ["PATH"],
         "TMPDIR": str(scratch),
@@ -72,17 +71,20 @@ def start(
     assert process.stdin is not None
     process.stdin.write(json.dumps([source, str(scratch), without, "locked" if is_locked else "free"]))
     process.stdin.close()
+    process.stdin = None  # so that communicate() does not flush it again
     return process
 
 
-def run(source: str, scratch: Path, *, without: tuple[str, ...] = (), is_locked: bool = True) -> Ended:
-    """Run `source` to its end, at most a minute."""
+def run(
+    source: str, scratch: Path, *, without: tuple[str, ...] = (), is_locked: bool = True, timeout_s: float = 60
+) -> Ended:
+    """Run `source` to its end; what does not end in time is killed."""
     process = start(source, scratch, without=without, is_locked=is_locked)
-    process.stdin = None
     try:
-        output, errors = process.communicate(timeout=60)
-    finally:
+        output, errors = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
         process.kill()
+        output, errors = process.communicate()
     return Ended(process.returncode, output, errors)
 
 

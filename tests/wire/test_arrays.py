@@ -261,3 +261,10 @@ def test_any_array_tag_gives_an_array_or_a_wire_error(dtype, shape, raw):
     """Decoding an array is total."""
     with contextlib.suppress(WireError):
         decode(tree(dtype, tuple(shape), raw))
+
+
+@pytest.mark.parametrize("case", ["too few bytes", "too many bytes", "product that overflows"])
+def test_the_size_of_an_array_is_checked_before_numpy(case):
+    """The refusal is ours and comes first: it holds where numpy is not there to notice."""
+    with pytest.raises(WireError, match="shape and bytes do not agree"):
+        decode(ODD[case])

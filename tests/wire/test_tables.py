@@ -247,3 +247,10 @@ def test_any_table_tag_gives_a_value_or_a_wire_error(tag, parts):
 
     with contextlib.suppress(WireError):
         decode({"$": tag} | dict(zip(sorted(READERS[tag].fields), parts, strict=False)))
+
+
+@pytest.mark.parametrize("case", ["frame with a column too many", "frame with a long column"])
+def test_the_lengths_of_a_frame_are_checked_before_pandas(case):
+    """The refusal is ours and comes first: pandas might align instead of refuse."""
+    with pytest.raises(WireError, match="columns and labels do not agree"):
+        decode(ODD[case])

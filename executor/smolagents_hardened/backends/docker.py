@@ -1,8 +1,8 @@
 """Boxes made by a Docker engine, 20.10 or newer: create, attach, start, read back.
 
 The engine confines the first process from before its first instruction on; that process then confines itself further
-(guest/lockdown_unsafe.py) and reports. What is in force is read from the engine, from the kernel where it is this host's,
-and from the report (docker_witness.py). A box can outlive neither its session nor this process (docker_owner.py).
+(guest/lockdown_unsafe.py) and reports. What is in force is read from the engine, from the kernel where it is this
+host's, and from the report (docker_witness.py). A box can outlive neither its session nor this process (docker_owner.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _quiet(line: str) -> None:
 class DockerBackend:
     """Makes boxes with the engine that the environment names (DOCKER_HOST), or with a given client.
 
-    base: "auto" | "host" | "official", see docker_image.recipe. progress: gets one line per step while an image is built.
+    base: "auto" | "host" | "official", see docker_image.recipe. progress: gets one line per step of an image build.
     Raises BackendUnavailable where no engine, or none that is new enough, answers.
     """
 
@@ -91,7 +91,9 @@ class DockerBackend:
             has_swappiness=self._engine.cgroup_version == 1,
         )
         with docker_engine.translated("create a box"):
-            created = self._client.api.create_container_from_config(self._config(plan), f"{NAME}{token}")
+            created = self._client.api.create_container_from_config(  # type: ignore[no-untyped-call]
+                self._config(plan), f"{NAME}{token}"
+            )
         container = str(created["Id"])
         with contextlib.ExitStack() as undo:
             undo.callback(self._discard, container)

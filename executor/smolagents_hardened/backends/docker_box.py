@@ -11,7 +11,7 @@ import docker
 import requests
 from docker.errors import APIError, NotFound
 
-from smolagents_hardened.backends.base import Exit, Manifest
+from smolagents_hardened.backends.base import Channel, Exit, Manifest
 from smolagents_hardened.backends.docker_channel import AttachChannel
 from smolagents_hardened.backends.docker_engine import lost
 from smolagents_hardened.backends.docker_witness import Witnesses, judge
@@ -28,14 +28,16 @@ SIGNALS = frozenset(number.value for number in signal.Signals)
 class DockerBox:
     """A running container. `interrupt`, `kill` and `close` may be called by any thread.
 
-    A process that is forked off the host inherits this object without owning the container: there every act does nothing.
+    A process that is forked off the host inherits this object without owning the container: there no act does
+    anything.
     """
 
     def __init__(
         self, client: docker.DockerClient, channel: AttachChannel, witnesses: Witnesses, manifest: Manifest
     ) -> None:
         self.id = str(witnesses.raw_inspect["Id"])
-        self.channel = channel
+        self.channel: Channel = channel
+        self._attached = channel
         self.manifest = manifest
         self.enforcement: Enforcement = judge(witnesses, None)  # the engine's word; `verify` adds the others'
         self._client = client
@@ -93,7 +95,7 @@ class DockerBox:
         """Remove every trace of the box. Idempotent. Raises BackendError where the engine refuses."""
         if self._is_foreign():
             return
-        self.channel.close()
+        self._attached.close()
         with self._lock:
             if self._is_closed:
                 return

@@ -9,6 +9,7 @@ or not its own output is stuck. A box that does not read costs the sender its ti
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
@@ -74,7 +75,7 @@ class Demultiplexer:
 
 
 class AttachChannel:
-    """The channel of one container. Made before the container starts: the SDK loses what comes with the reply itself."""
+    """The channel of one container. Made before it starts: the SDK loses bytes that come with the reply itself."""
 
     def __init__(self, client: docker.DockerClient, container: str) -> None:
         parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
@@ -142,10 +143,8 @@ class AttachChannel:
         self._woken.close()
         self._is_closed_by_box = True
         self._ready.clear()
-        try:
+        with contextlib.suppress(OSError):  # the engine has closed it before us
             self._transport.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the engine has closed it before us
         response = getattr(self._outer, "_response", None)  # holds the connection open on its own
         if response is not None:
             response.close()

@@ -14,8 +14,8 @@ from smolagents_hardened.limits import MIB, Limits
 Config = dict[str, object]
 
 SCRATCH = "/tmp"
-# No user of the host has a number in this range (systemd's dynamic users and subuid ranges end below it), and the kernel
-# counts processes, keys and pending signals per number. Two boxes share one with a chance of one in a billion.
+# No user of the host has a number in this range (systemd's dynamic users and subuid ranges end below it), and the
+# kernel counts processes, keys and pending signals per number. Two boxes share one with a chance of one in a billion.
 USERS = range(1_100_000_000, 2_100_000_000)
 # An engine in a user namespace maps 65,536 numbers only; these are its own, not the host's.
 MAPPED_USERS = range(20_000, 60_000)

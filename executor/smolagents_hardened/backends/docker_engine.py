@@ -32,7 +32,8 @@ def examine(client: docker.DockerClient) -> Engine:
     api = tuple(int(number) for number in str(version["ApiVersion"]).split("."))
     if api < OLDEST_API:
         raise BackendUnavailable(
-            f"the Docker engine {version['Version']} is too old: 20.10 or newer is needed (API 1.41, not {version['ApiVersion']})"
+            f"the Docker engine {version['Version']} is too old: 20.10 or newer is needed "
+            f"(API 1.41, not {version['ApiVersion']})"
         )
     if (info.get("OSType"), info.get("Architecture")) != ("linux", "x86_64"):
         raise BackendUnavailable(
@@ -52,7 +53,8 @@ def url(client: docker.DockerClient) -> str | None:
     """The address that reaches the same engine from another process; None where the environment has to name it."""
     base = str(client.api.base_url)
     if base == "http+docker://localhost":
-        return f"unix://{client.api._custom_adapter.socket_path}"  # the SDK keeps it nowhere else
+        adapter = client.api._custom_adapter  # type: ignore[attr-defined]  # the SDK keeps the path nowhere else
+        return f"unix://{adapter.socket_path}"
     return base.replace("http://", "tcp://", 1) if base.startswith("http://") else None
 
 

@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import docker
 from docker.errors import APIError, ImageNotFound
@@ -83,7 +83,7 @@ def expected_tag(base: str = "auto") -> str:
 def find(client: docker.DockerClient, tag: str) -> Manifest | None:
     """The manifest of the image `tag`, None where the engine does not have it."""
     try:
-        config = client.api.inspect_image(tag)["Config"]
+        config = _inspect(client, tag)["Config"]
     except ImageNotFound:
         return None
     return _parse(tag, (config.get("Labels") or {}).get(LABEL, ""))
@@ -181,7 +181,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def _import_base(client: docker.DockerClient, name: str, directory: Path, progress: Progress) -> None:
     with contextlib.suppress(ImageNotFound):
-        client.api.inspect_image(name)
+        _inspect(client, name)
         return
     progress("making the base of the image from this host's own Python")
     with tempfile.TemporaryDirectory() as work, tempfile.TemporaryFile() as stream:
@@ -191,7 +191,7 @@ def _import_base(client: docker.DockerClient, name: str, directory: Path, progre
         rootfs.write_tar(root, stream)
         stream.seek(0)
         repository, _, tag = name.partition(":")
-        client.api.import_image_from_data(stream, repository=repository, tag=tag)  # type: ignore[arg-type]
+        client.api.import_image_from_data(stream, repository=repository, tag=tag)
 
 
 def _read_manifest(client: docker.DockerClient, image: str) -> str:
@@ -223,6 +223,11 @@ def _official(containerfile: str) -> tuple[str, Target]:
     if match is None:
         raise ConfigError("images/Containerfile must pin its BASE_IMAGE by digest")
     return match[1], Target((int(match[2]), int(match[3])), is_host=False)
+
+
+def _inspect(client: docker.DockerClient, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.api.inspect_image(name)  # type: ignore[no-untyped-call]
+    return found
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Whose box it is, and who cleans up when the owner cannot: a reaper per host process, a sweep at start-up, an exit hook.
+"""Whose box it is, and who cleans up when the owner cannot: a reaper for each host process, a sweep, an exit hook.
 
 The engine keeps a container whose maker is dead, also one that spins with every signal ignored. Each container
 therefore carries its owner in a label: host, process, and when that process started, so that a number used again by
@@ -45,7 +45,7 @@ class Closable(Protocol):
 
 
 class Reaper:
-    """A process that removes this process' boxes once its standard input, a pipe that only we hold, comes to its end."""
+    """A process that removes this process' boxes once its standard input, a pipe that only we hold, ends."""
 
     def __init__(self, client: docker.DockerClient) -> None:
         order = {"owner": owner(), "label": OWNER_LABEL, "url": url(client), "path": sys.path}
@@ -174,9 +174,8 @@ def _in_child() -> None:
         reaper.disown()
     _reapers.clear()
     _boxes.clear()
+    _lock.release()
 
 
 atexit.register(_on_exit)
-os.register_at_fork(
-    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=lambda: (_in_child(), _lock.release())
-)
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_in_child)

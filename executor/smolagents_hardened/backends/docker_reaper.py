@@ -1,7 +1,7 @@
 """A program: waits for the end of the process that started it, then removes that process' boxes.
 
-Run by path with one JSON argument. Standard input is a pipe that the owner alone holds open: its end is the owner's end,
-however that came about. Nothing but the standard library is loaded until then.
+Run by path with one JSON argument. Standard input is a pipe that the owner alone holds open: its end is the owner's
+end, however that came about. Nothing but the standard library is loaded until then.
 """
 
 from __future__ import annotations

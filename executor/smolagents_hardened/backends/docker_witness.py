@@ -1,6 +1,6 @@
 """What the engine says it applied to a box, compared with what a box has to have; and the three witnesses together.
 
-An engine may drop an option it does not know without a word, so the comparison is with the engine's own description of the
+An engine may drop an option it does not know without a word, so the comparison is with its own description of the
 container it made, never with what was sent.
 """
 
@@ -116,15 +116,18 @@ def _special(witnesses: Witnesses, wanted: Config) -> list[tuple[str, str]]:
         found.append(("user", f"User is {raw_config.get('User')!r}"))
     if raw_config.get("NetworkDisabled") is not True:
         found.append(("network", "NetworkDisabled is not set"))
-    if raw.get("Mounts"):
-        found.append(("root_filesystem", "something of the host is mounted"))
-    for name in ("MaskedPaths", "ReadonlyPaths"):
-        missing = _strings(host[name]) - _strings(raw_host.get(name))
-        found += [("root_filesystem", f"{name} lacks {path}") for path in sorted(missing)]
     if _ulimits(raw_host.get("Ulimits")) != _ulimits(host["Ulimits"]):
         found.append(("file_limits", "the resource limits are not as asked for"))
     if raw.get("LogPath"):
         found.append(("output", f"the engine logs to {raw['LogPath']}"))
+    return found + _files(raw, raw_host, host)
+
+
+def _files(raw: Config, raw_host: Config, host: Config) -> list[tuple[str, str]]:
+    found = [("root_filesystem", "something of the host is mounted")] if raw.get("Mounts") else []
+    for name in ("MaskedPaths", "ReadonlyPaths"):
+        missing = _strings(host[name]) - _strings(raw_host.get(name))
+        found += [("root_filesystem", f"{name} lacks {path}") for path in sorted(missing)]
     return found
 
 

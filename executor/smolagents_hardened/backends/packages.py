@@ -24,7 +24,9 @@ Progress = Callable[[str], None]
 
 MARKER = re.compile(r"python_full_version (<|>=) '(\d+)\.(\d+)'")
 # Newest first; a wheel for an older glibc fits a newer one. 2.36 is Debian 12's, which the official base has.
-PLATFORMS = tuple(f"manylinux_2_{minor}_x86_64" for minor in range(36, 16, -1)) + (
+OLDEST_TO_NEWEST = range(17, 37)
+PLATFORMS = (
+    *(f"manylinux_2_{minor}_x86_64" for minor in reversed(OLDEST_TO_NEWEST)),
     "manylinux2014_x86_64",
     "linux_x86_64",
 )

@@ -1,4 +1,4 @@
-"""What goes into every box beside Python and its packages: our guest, the wire, the filters. The same for every backend."""
+"""What goes into every box beside Python and its packages: our guest, the wire, the filters; on every backend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHARED = ("__init__.py", "wire/*.py", "guest/*.py")  # of the package, nothing e
 
 
 def images_directory() -> Path:
-    """The directory with Containerfile, lock and filter 1: beside the package in an installed wheel, else in the repository."""
+    """The directory with Containerfile, lock and filter 1: inside an installed package, else in the repository."""
     for path in (PACKAGE / "images", PACKAGE.parents[1] / "images"):
         if (path / "Containerfile").is_file():
             return path

@@ -1,7 +1,7 @@
-"""What the box claims about itself in HELLO, as findings. Everything in it is hostile until its type has been looked at.
+"""What the box claims about itself in HELLO, as findings. It is hostile until its types have been looked at.
 
-The report was made before the first byte of user code was read, by our own runner; still it is a claim, and it counts only
-downwards wherever there is another witness.
+The report was made before the first byte of user code was read, by our own runner; still it is a claim, and it counts
+only downwards wherever there is another witness.
 """
 
 from __future__ import annotations

@@ -66,15 +66,11 @@ def parse_profile(name: str, document: object, *, pid: int = RUNNER_PID) -> Prof
 
 def _syscall(raw: object, where: str, pid: int) -> tuple[Stage, Syscall, Syscall]:
     """Return the stage, the syscall as filter 1 sees it, and as filter 2 does."""
-    entry = _fields(
-        raw, where, required={"name", "number", "stage", "why", "used_by"}, optional={"allow", "otherwise"}
-    )
+    entry = _fields(raw, where, required={"name", "number", "stage", "why", "used_by"}, optional={"allow", "otherwise"})
     if ("allow" in entry) != ("otherwise" in entry):
         raise ConfigError(f"{where}: 'allow' and 'otherwise' come together")
     stage = _stage(entry["stage"], where)
-    staged = [
-        _rule(r, f"{where}.allow[{i}]", pid) for i, r in enumerate(_list(entry.get("allow", []), where))
-    ]
+    staged = [_rule(r, f"{where}.allow[{i}]", pid) for i, r in enumerate(_list(entry.get("allow", []), where))]
     if "allow" in entry and not any(rule_stage is Stage.RUN for rule_stage, _ in staged):
         raise ConfigError(f"{where}: 'allow' needs a rule that is not for the start alone")
     otherwise = _errno(entry["otherwise"], where) if "otherwise" in entry else 0
@@ -90,9 +86,7 @@ def _syscall(raw: object, where: str, pid: int) -> tuple[Stage, Syscall, Syscall
 
 def _rule(raw: object, where: str, pid: int) -> tuple[Stage, Rule]:
     entry = _fields(raw, where, required={"why", "args"}, optional={"stage"})
-    arguments = tuple(
-        _argument(a, f"{where}.args[{i}]", pid) for i, a in enumerate(_list(entry["args"], where))
-    )
+    arguments = tuple(_argument(a, f"{where}.args[{i}]", pid) for i, a in enumerate(_list(entry["args"], where)))
     indexes = {argument.index for argument in arguments}
     if not arguments or len(indexes) != len(arguments):
         # libseccomp takes one comparison an argument.
@@ -164,9 +158,9 @@ def _number(raw: object, where: str) -> int:
 
 
 def _stage(raw: object, where: str) -> Stage:
-    if raw not in {"start", "run"}:
+    if not isinstance(raw, str) or raw not in set(Stage):
         raise ConfigError(f"{where}: stage is 'start' or 'run', not {raw!r}")
-    return Stage(str(raw))
+    return Stage(raw)
 
 
 def _errno(raw: object, where: str) -> int:

@@ -129,9 +129,9 @@ class Link:
                 self._flush()
                 self._calls += 1
                 number = self._calls
+                self.send(Call(number, tool, tuple(args), kwargs), encoded.blobs)
                 with self._arrived:
                     self._open_calls += 1
-                self.send(Call(number, tool, tuple(args), kwargs), encoded.blobs)
             delivery = self._await(number)
         if isinstance(delivery.message, Result) and delivery.message.kind == "final":
             self._interrupts.leave_main_thread()

@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Callable
 
 from smolagents_hardened.guest.link import Link
+from smolagents_hardened.wire.errors import WireError
 from smolagents_hardened.wire.messages import Result
 from smolagents_hardened.wire.values import Encoded, decode
 
@@ -24,7 +25,10 @@ class ToolProxy:
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         encoded = self._encode([list(args), kwargs])
-        delivery = self._link.call(self.__name__, encoded)
+        try:
+            delivery = self._link.call(self.__name__, encoded)
+        except WireError as error:  # a keyword that is no identifier: nothing has been sent
+            raise TypeError(f"{self.__name__}() cannot be called like this: {error}") from None
         result = delivery.message
         assert isinstance(result, Result)
         if result.kind == "error":

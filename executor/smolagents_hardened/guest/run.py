@@ -14,6 +14,7 @@ from typing import Literal
 
 from smolagents_hardened.guest import gate, rewrite, strict
 from smolagents_hardened.guest.leaving import LeaveStep
+from smolagents_hardened.guest.text import text_of
 
 MESSAGE_CHARACTERS = 16 * 1024  # of one error, all in all
 TRACE_FRAMES = 12
@@ -141,7 +142,7 @@ def _explain(error: BaseException, code: str, file: str) -> Problem:
     own = [frame for frame in frames if frame.filename.startswith("<step ")]
     lineno = next((frame.lineno for frame in own if frame.filename == file), None)
     type_name = type(error).__name__
-    message = _failed_at(_statement_at(code, lineno), type_name, _bounded(text_of(error)))
+    message = _failed_at(_statement_at(code, lineno), type_name, text_of(error, MESSAGE_CHARACTERS))
     if len(own) > 1:
         rows = [f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}: {frame.line}' for frame in own]
         if len(rows) > TRACE_FRAMES:
@@ -161,16 +162,6 @@ def _statement_at(code: str, lineno: int | None) -> str:
 def _first_line(statement: ast.stmt) -> int:
     decorators: Sequence[ast.expr] = getattr(statement, "decorator_list", [])
     return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
-
-
-def text_of(value: object) -> str:
-    """`str(value)`, or what went wrong with it: a `__str__` of a snippet may do anything."""
-    try:
-        return str.__str__(str(value))
-    except LeaveStep:
-        raise
-    except BaseException as error:  # noqa: BLE001 - see above
-        return f"<{type(value).__name__}: str() raised {type(error).__name__}>"
 
 
 def _bounded(text: str, characters: int = MESSAGE_CHARACTERS) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import assert_never
+from typing import assert_never, cast
 
 from smolagents_hardened.guest import capture
 from smolagents_hardened.guest.leaving import FinalAnswerGiven, Interrupts, LeaveStep
 from smolagents_hardened.guest.link import Link
 from smolagents_hardened.guest.proxies import ToolProxy
-from smolagents_hardened.guest.run import Namespace, Problem, Rules, Value, run, text_of
-from smolagents_hardened.wire.blobs import BytesLike
+from smolagents_hardened.guest.run import Namespace, Problem, Rules, Value, run
+from smolagents_hardened.guest.text import text_of
 from smolagents_hardened.wire.json_text import Tree
 from smolagents_hardened.wire.messages import Configure, Done, Get, Ready, Run, Set, Values
 from smolagents_hardened.wire.values import EncodeBudget, Encoded, decode, encode
@@ -69,18 +69,13 @@ class Worker:
     def _get(self, names: tuple[str, ...]) -> None:
         found = {name: self._namespace.names[name] for name in names if name in self._namespace.names}
         missing = tuple(name for name in names if name not in found)
-        trees: dict[str, Tree] = {}
-        opaque: dict[str, tuple[str, str]] = {}
-        blobs: dict[int, BytesLike] = {}
-        for name, value in found.items():
-            try:
-                encoded = encode(value, blob_start=len(blobs), limits=self._large)
-            except Exception:  # noqa: BLE001 - EncodeError, or whatever the value's own methods raise
-                opaque[name] = (type(value).__name__[:200], self._short_text(value))
-                continue
-            trees[name] = encoded.tree
-            blobs.update(encoded.blobs)
-        self._link.send(Values(trees, missing, opaque), blobs)
+        try:
+            encoded = encode(found, limits=self._large)
+        except Exception:  # noqa: BLE001 - EncodeError, or whatever a value's own methods raise
+            opaque = {name: (type(value).__name__[:200], self._short_text(value)) for name, value in found.items()}
+            self._link.send(Values({}, missing, opaque))
+        else:
+            self._link.send(Values(cast(dict[str, Tree], encoded.tree), missing), encoded.blobs)
 
     def _run(self, seq: int, code: str) -> None:
         capture.install(self._link.log)
@@ -104,7 +99,7 @@ class Worker:
         """Run it and render its value: `__str__` is user code too, and so interruptible."""
         match run(code, f"<step {seq}>", self._rules, self._namespace):
             case Problem(type_name, message):
-                return Done(seq, "error", _cut(message, self._text_characters), type_name[:200]), None
+                return Done(seq, "error", self._short_text(message), type_name[:200]), None
             case Value(value):
                 text = self._short_text(value)
                 type_name = type(value).__name__[:200]
@@ -117,9 +112,4 @@ class Worker:
                 assert_never(never)
 
     def _short_text(self, value: object) -> str:
-        return _cut(text_of(value), self._text_characters)
-
-
-def _cut(text: str, characters: int) -> str:
-    short = text if len(text) <= characters else text[: characters - 40] + f"... ({len(text)} characters in all)"
-    return short.encode("utf-8", "backslashreplace").decode()
+        return text_of(value, self._text_characters)

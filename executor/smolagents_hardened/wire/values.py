@@ -48,7 +48,7 @@ DEFAULT_LIMITS = EncodeBudget()
 # Elements of one set or dict with the same hash. Honest data has a handful (-1 and -2; NaN never); crafted
 # integers and tuples make as many as there is room for, and each insertion then compares with all before it.
 MAX_EQUAL_HASHES = 64
-_ENVELOPE_DEPTH = 4
+_ENVELOPE_DEPTH = 2
 # What constructors raise when a box sends nonsense in a well-formed tag.
 _FOREIGN = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
 
@@ -70,7 +70,7 @@ def encode(
     try:
         tree = encoder.tree(value)
         body = to_bytes(tree)
-        # A level of a value takes up to two of JSON; the message around it needs up to four.
+        # A level of a value takes up to two of JSON; the message around it needs up to two.
         depth = min(max(2 * limits.depth - _ENVELOPE_DEPTH, 1), MAX_DEPTH)
         measure(body, Budget(limits.inline_bytes, limits.nodes, depth))
     except RecursionError:
