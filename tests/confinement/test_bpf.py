@@ -81,6 +81,14 @@ def test_numbers_of_x32_are_refused() -> None:
         assert {bpf_machine.run(program, bpf.X32_BIT | number) for number in range(1024)} == {ENOSYS}
 
 
+def test_a_rule_cannot_name_a_number_of_x32() -> None:
+    """Also where a list names an x32 number by mistake, the filter refuses it."""
+    rules = RuleSet((Syscall("x", bpf.X32_BIT | 1, "x", ("x",)), Syscall("y", 1, "y", ("y",))), (), 38)
+    program = bpf.compile_filter(rules)
+    assert bpf_machine.run(program, 1) == bpf.ALLOW
+    assert bpf_machine.run(program, bpf.X32_BIT | 1) == ENOSYS
+
+
 def test_a_negative_number_is_refused() -> None:
     """The number that a tracer uses to skip a syscall is not on the list."""
     assert bpf_machine.run(FILTERS["run"][1], -1) == ENOSYS

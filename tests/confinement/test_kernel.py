@@ -54,7 +54,7 @@ def test_without_the_lock_down_nothing_is_refused(tmp_path: Path) -> None:
     assert [line["ok"] for line in found] == [False] * len(refusals.parts())
 
 
-TO_THREAD = "import asyncio\nasyncio.run(asyncio.wait_for(asyncio.to_thread(int), 1))"
+TO_THREAD = "import asyncio, time\nasyncio.run(asyncio.wait_for(asyncio.to_thread(time.sleep, 0.3), 2))"
 
 
 @pytest.mark.parametrize("name", ["openat", "futex", "mmap", "rseq"])
@@ -70,6 +70,13 @@ def test_a_thread_wakes_the_loop_of_asyncio(tmp_path: Path, without: tuple[str, 
     """`to_thread` comes back; it would not if the list lacked sendto, on which its wake-up rests."""
     ended = locked.run(TO_THREAD, tmp_path, without=without, timeout_s=5)
     assert (ended.status == 0) is is_well
+
+
+def test_asyncio_works_where_it_was_imported_before_the_filter(tmp_path: Path) -> None:
+    """A preloaded `selectors` has chosen epoll, which the filter refuses: the lock-down makes it choose again."""
+    lock = "\nlockdown_unsafe.forbid_gaining()\nlockdown_unsafe.install_filter(compile_filter(rules))\n"
+    ended = locked.run("import asyncio" + lock + TO_THREAD, tmp_path, is_locked=False)
+    assert ended.status == 0, ended.errors
 
 
 def test_every_number_is_answered_from_inside_as_the_list_says(tmp_path: Path) -> None:

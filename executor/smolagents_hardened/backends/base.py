@@ -50,10 +50,21 @@ class Exit:
 class Box(Protocol):
     """One running container: one session, never reused."""
 
-    id: str
-    channel: Channel
-    enforcement: Enforcement  # as the engine and the kernel tell it; the session adds what HELLO claims
-    manifest: Manifest
+    @property
+    def id(self) -> str:
+        """Unique, for people and the audit trail."""
+
+    @property
+    def channel(self) -> Channel:
+        """The bytes to and from it."""
+
+    @property
+    def enforcement(self) -> Enforcement:
+        """What is in force as the engine and the kernel tell it; `verify` adds what HELLO claims."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the image holds that it was started from."""
 
     def verify(self, raw_report: dict[str, object]) -> Enforcement:
         """Join the witnesses: engine, kernel and the box's own HELLO. Raises NotEnforced for a required layer."""
@@ -97,7 +108,9 @@ class BoxRequest:
 class Backend(Protocol):
     """A way to make boxes."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As in HardenedExecutor(backend=...)."""
 
     def manifest(self) -> Manifest:
         """Read (or build, with a progress line) the image. Raises BackendUnavailable."""

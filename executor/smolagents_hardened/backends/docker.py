@@ -2,7 +2,7 @@
 
 The engine confines the first process from before its first instruction on; that process then confines itself further
 (guest/lockdown_unsafe.py) and reports. What is in force is read from the engine, from the kernel where it is this
-host's, and from the report (docker_witness.py). A box can outlive neither its session nor this process (docker_owner.py).
+host's, and from the report (docker_witness.py). A box outlives neither its session nor this process (docker_owner.py).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from smolagents_hardened.guest.leaving import LeaveStep
 
-_BRACKETS = {list: "[]", tuple: "()", set: "{}", dict: "{}"}
+_BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", dict: "{}"}
 
 
 def text_of(value: object, most: int) -> str:
@@ -39,7 +39,7 @@ def _pieces(value: object, most: int, outer: tuple[int, ...]) -> Iterator[str]:
     elif kind in _BRACKETS and id(value) in outer:
         yield "...".join(_BRACKETS[kind])
     elif kind in _BRACKETS and value:
-        left, right = _BRACKETS[kind]
+        left, right = _BRACKETS[kind][0], _BRACKETS[kind][1]
         inner = (*outer, id(value))
         for number, item in enumerate(value):  # type: ignore[arg-type,var-annotated]  # one of the four containers
             yield ", " if number else left
