@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check setup lock image
+.PHONY: demo test check setup lock image bench
 demo: setup
 	$(VENV)/bin/python examples/flights.py
 
@@ -16,6 +16,10 @@ check: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/bandit -q -c pyproject.toml -r executor
+
+bench: setup
+	$(VENV)/bin/python -m benchmarks.cold_start
+	$(VENV)/bin/python -m benchmarks.steps
 
 image: setup
 	$(VENV)/bin/hardened image build

@@ -71,6 +71,17 @@ def test_user_code_has_no_such_syscall(name: str) -> None:
     assert name not in PROFILE.run.names
 
 
+def test_rules_for_the_start_alone_are_not_in_filter_2() -> None:
+    """A rule whose stage is the start passes filter 1 and is refused by filter 2."""
+    go_thread = (0x50F00,)
+    assert PROFILE.start.verdict(NUMBERS["clone"], go_thread) == 0
+    assert PROFILE.run.verdict(NUMBERS["clone"], go_thread) == 1
+    staged = [rule for entry in DOCUMENT["syscalls"] for rule in entry.get("allow", []) if rule.get("stage") == "start"]
+    reasons = {rule.why for syscall in PROFILE.run.syscalls for rule in syscall.rules}
+    assert staged
+    assert not reasons & {rule["why"] for rule in staged}
+
+
 def test_each_syscall_says_why_and_for_whom() -> None:
     """Each allowed syscall has a reason and somebody who uses it."""
     assert all(syscall.why and syscall.used_by for syscall in PROFILE.start.syscalls)
