@@ -7,22 +7,19 @@ import json
 from benchmarks.measure import RESULTS
 
 # What a reader wants to know, in this order: result file, contender it is told against, words for both.
+COLD, STEP = "a fresh box to its first result", "one trivial step"
+IN_PROCESS = "smolagents' in-process interpreter"
 ROWS = (
-    (
-        "cold_start_{backend}",
-        "docker run (bare)",
-        "a fresh box to its first result",
-        "bare `docker run` of the same image",
-    ),
-    ("cold_start_{backend}", "python -c pass", "a fresh box to its first result", "`python -c pass`, no isolation"),
-    ("trivial_step_{backend}", "smolagents local", "one trivial step", "smolagents' in-process interpreter"),
+    ("cold_start_{backend}", "docker run (bare)", COLD, "bare `docker run` of the same image"),
+    ("cold_start_{backend}", "python -c pass", COLD, "`python -c pass`, no isolation"),
+    ("trivial_step_{backend}", "smolagents local", STEP, IN_PROCESS),
     (
         "governed_tool_call_{backend}",
         "smolagents local",
         "a step with one governed call",
         "the same, ungoverned, in process",
     ),
-    ("cpu_loop_{backend}", "smolagents local", "a loop of 100,000 iterations", "smolagents' in-process interpreter"),
+    ("cpu_loop_{backend}", "smolagents local", "a loop of 100,000 iterations", IN_PROCESS),
 )
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from benchmarks.table import table
+
 from smolagents_hardened.config import Options
 
 ROOT = Path(__file__).parents[2]

@@ -96,6 +96,8 @@ class AttachChannel:
         deadline = time.monotonic() + timeout_s
         view = memoryview(data)
         while view:
+            if self._is_closed_by_box:
+                raise BoxDied("the box is gone: it has closed the wire")
             try:
                 view = view[self._transport.send(view) :]
                 continue
@@ -104,7 +106,11 @@ class AttachChannel:
             except OSError as error:
                 raise BoxDied(f"the box is gone: {error.strerror or error}") from error
             left_s = deadline - time.monotonic()
-            if left_s <= 0 or not self._poll(select.POLLOUT, left_s):
+            # The engine goes on taking bytes for a box that has ended; that it has nothing more to say is how we learn.
+            happened = self._poll(select.POLLOUT | select.POLLRDHUP, left_s) if left_s > 0 else 0
+            if happened & select.POLLRDHUP:
+                raise BoxDied("the box is gone: it has closed the wire")
+            if not happened:
                 raise TimeoutError(f"the box did not read {len(view)} of {len(data)} bytes in {timeout_s:g} s")
 
     def receive(self, timeout_s: float) -> Received | None:
@@ -173,10 +179,13 @@ class AttachChannel:
         except OSError:
             return True  # closed under us by another thread: nobody waits any longer
 
-    def _poll(self, event: int, timeout_s: float) -> bool:
-        """Wait for the transport or, when reading, for a wake; whether something came."""
+    def _poll(self, event: int, timeout_s: float) -> int:
+        """Wait for the transport or, when reading, for a wake; the events, 0 when the time is up."""
         poller = select.poll()
         poller.register(self._transport.fileno(), event)
         if event == select.POLLIN:
             poller.register(self._woken.fileno(), select.POLLIN)
-        return bool(poller.poll(max(1, int(timeout_s * 1000))))
+        events = 0
+        for _, event in poller.poll(max(1, int(timeout_s * 1000))):
+            events |= event
+        return events
