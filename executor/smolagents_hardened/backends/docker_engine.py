@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Iterator
 
 import docker
@@ -14,15 +16,25 @@ from smolagents_hardened.errors import BackendError, BackendUnavailable
 
 OLDEST_API = (1, 41)  # engine 20.10: private cgroup namespaces; older ones drop options we rely on without a word
 TIMEOUT_S = 120  # for one engine call on a loaded machine; an image build streams and is not bound by it
+DEFAULT_HOST = "unix:///var/run/docker.sock"
 EngineErrors = (DockerException, requests.RequestException)
 
 
 def connect() -> docker.DockerClient:
     """A client for the engine that the environment names. Raises BackendUnavailable, with the way out."""
     try:
+        _knock(os.environ.get("DOCKER_HOST") or DEFAULT_HOST)
         return docker.from_env(timeout=TIMEOUT_S)
-    except EngineErrors as error:
+    except (OSError, *EngineErrors) as error:
         raise BackendUnavailable(f"no Docker engine can be used here: {_advice(error)}") from error
+
+
+def _knock(host: str) -> None:
+    """Try a unix socket before the SDK does, which leaves one open when it fails. Raises OSError."""
+    if host.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(TIMEOUT_S)
+            probe.connect(host.removeprefix("unix://"))
 
 
 def examine(client: docker.DockerClient) -> Engine:

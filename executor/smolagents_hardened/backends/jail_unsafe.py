@@ -13,6 +13,7 @@ import errno
 import os
 import platform
 import sys
+from functools import cache
 
 # clone(2), linux/sched.h
 CLONE_PIDFD = 0x1000
@@ -57,14 +58,20 @@ def must(step: str, name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_c
     """Make one raw syscall and return its result; OSError that names `step` where the kernel refuses."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise OSError(errno.ENOSYS, f"{step}: native containers need Linux on x86-64")
-    libc = ctypes.PyDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
+    libc = _libc()
     words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
     result = int(libc.syscall(ctypes.c_long(SYSCALLS[name]), *words))
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{step}: {os.strerror(number)}")
     return result
+
+
+@cache
+def _libc() -> ctypes.PyDLL:
+    libc = ctypes.PyDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    return libc
 
 
 def clone(flags: int) -> tuple[int, int]:
@@ -90,16 +97,15 @@ def clone(flags: int) -> tuple[int, int]:
     return pid, pidfd.value
 
 
-def write_maps(pid: int, inner: int, outer: int, count: int, *, deny_setgroups: bool) -> None:
-    """Map `count` user and group ids from `inner` in the child's user namespace to `outer` in ours.
+def write_maps(pid: int, uid_map: str, gid_map: str, *, deny_setgroups: bool) -> None:
+    """Say who the child's users are, one line "inner outer count" each, user_namespaces(7).
 
-    Without privilege the kernel allows one id, the writer's own, once setgroups is given up, user_namespaces(7).
+    Without privilege the kernel allows one id, the writer's own, once setgroups is given up.
     """
     if deny_setgroups:
         _write(f"/proc/{pid}/setgroups", "deny")
-    uid, gid = outer if isinstance(outer, tuple) else (outer, outer)
-    _write(f"/proc/{pid}/uid_map", f"{inner} {uid} {count}")
-    _write(f"/proc/{pid}/gid_map", f"{inner} {gid} {count}")
+    _write(f"/proc/{pid}/uid_map", uid_map)
+    _write(f"/proc/{pid}/gid_map", gid_map)
 
 
 def _write(path: str, text: str) -> None:
@@ -130,7 +136,7 @@ def bind(source: str, target: str, flags: int) -> None:
 
 
 def enter_root() -> None:
-    """Make the working directory, a mount point, the root, and let go of the old one: pivot_root(2), "." on "."."""
+    """Make the working directory, a mount point, the root, and let go of the old one: pivot_root(2) with both paths the same."""
     must("pivot_root", "pivot_root", b".", b".")
     must("unmount the old root", "umount2", b".", MNT_DETACH)
     os.chdir("/")

@@ -1,0 +1,104 @@
+"""From a host process to a spawner: the program that puts a fresh interpreter, as process 1, into a root of its own.
+
+Run as `python -I -S -c START settings` with the control socket at descriptor CONTROL and the root file system as working
+directory. It clones one child into new namespaces of every kind and maps its users, so that nothing of what follows has a
+privilege on the host, also when the host process is root. The child makes the root from the working directory and
+executes the interpreter in it. The launcher waits for it: whichever of the two ends takes the other along, and with the
+child, the first process of its pid namespace, end all boxes.
+
+Standard library only: it runs without site-packages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from smolagents_hardened.backends import jail_unsafe as jail
+
+CONTROL = 3  # the descriptor of the control socket, in the launcher and in the spawner
+GATHER = "/tmp"  # nosec B108 - a directory that every Linux has, covered by a tmpfs in the child's own mount namespace
+NEW_ROOT = f"{GATHER}/root"
+DEVICES = ("null", "zero", "full", "random", "urandom")
+LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+EVERY_NAMESPACE = (
+    jail.CLONE_NEWUSER | jail.CLONE_NEWNS | jail.CLONE_NEWPID | jail.CLONE_NEWNET | jail.CLONE_NEWIPC | jail.CLONE_NEWUTS
+)
+FAILED = 70  # exit status: the reason went out on the control socket
+
+Settings = dict[str, Any]  # made by spawner.settings_for, plain JSON
+
+
+def main() -> None:
+    """Launch, wait, and end as the spawner ended."""
+    settings: Settings = json.loads(sys.argv[-1])
+    try:
+        ready, go = os.pipe()
+        pid, _ = jail.clone(EVERY_NAMESPACE)
+        if pid == 0:
+            os.close(go)
+            os.read(ready, 1)
+            become_spawner(settings)
+        jail.write_maps(pid, settings["uid_map"], settings["gid_map"], deny_setgroups=settings["deny_setgroups"])
+        os.write(go, b"!")
+    except OSError as error:
+        fail(error)
+    os.close(CONTROL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is the host's business
+    _, status = os.waitpid(pid, 0)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def become_spawner(settings: Settings) -> None:
+    """In the child: from the host's mounts to the root, then to its interpreter. Never returns."""
+    try:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        if not settings["deny_setgroups"]:
+            os.setgroups([])
+        jail.die_with_parent()
+        jail.show_to_self()
+        jail.set_hostname("box")
+        make_root(settings["root_flags"])
+        os.closerange(CONTROL + 1, 1 << 16)
+        os.set_inheritable(CONTROL, True)
+        os.execve(settings["command"][0], settings["command"], settings["environment"])  # nosec B606
+    except OSError as error:
+        fail(error)
+
+
+def make_root(root_flags: int) -> None:
+    """The working directory becomes a read-only root with a /dev of five devices and a /proc of this pid namespace."""
+    jail.mount("none", "/", flags=jail.MS_REC | jail.MS_PRIVATE)
+    jail.mount("tmpfs", GATHER, "tmpfs", jail.MS_NOSUID | jail.MS_NODEV, "mode=755,size=64k,nr_inodes=8")
+    os.mkdir(NEW_ROOT)
+    jail.bind(".", NEW_ROOT, root_flags)
+    os.chdir(NEW_ROOT)
+    make_devices()
+    jail.mount("proc", "proc", "proc", jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC)
+    jail.enter_root()
+
+
+def make_devices() -> None:
+    """A tmpfs on dev that holds the host's own five devices by bind mounts, nothing else, and cannot be changed."""
+    fixed = jail.MS_RDONLY | jail.MS_NOSUID | jail.MS_NOEXEC
+    jail.mount("tmpfs", "dev", "tmpfs", jail.MS_NOSUID | jail.MS_NOEXEC, "mode=755,size=64k,nr_inodes=32")
+    for name in DEVICES:
+        with open(f"dev/{name}", "x"):
+            pass
+        jail.bind(f"/dev/{name}", f"dev/{name}", fixed)
+    for name, target in LINKS.items():
+        os.symlink(target, f"dev/{name}")
+    jail.mount("none", "dev", flags=jail.MS_REMOUNT | jail.MS_BIND | fixed)
+
+
+def fail(error: OSError) -> None:
+    """Tell the host which step failed and end."""
+    told = json.dumps({"failed": str(error.strerror or error), "errno": error.errno})
+    with socket.socket(fileno=CONTROL) as control:
+        control.send(told.encode())
+    os._exit(FAILED)
