@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,11 @@ from smolagents_hardened.backends import rootfs
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One assembled root."""
     root = tmp_path_factory.mktemp("root")
     rootfs.assemble(root)
-    yield root
+    return root
 
 
 def _tar(root: Path) -> bytes:

@@ -129,8 +129,8 @@ def become_box(plan: Plan, descriptors: list[int], ready: int, go: int, run_gues
     sys.argv = ["box", plan["profile"], plan["limits"]]
     try:
         run_guest()
-    except SystemExit:
-        pass
+    except BaseException:  # noqa: BLE001 - nothing may unwind into the spawner's loop
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is one
     finally:
         os._exit(1)
 

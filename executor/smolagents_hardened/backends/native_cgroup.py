@@ -1,0 +1,167 @@
+"""A control group for one native box, version 1 or 2, where this process can make one.
+
+With version 1 each controller has a tree of its own, and one that cannot be had leaves the others; with version 2 one
+directory carries all of them. The box enters by itself, through files that are opened here: the kernel judges by who
+opened them, and the box is in before it does anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from smolagents_hardened.backends.witness_kernel import cgroup_path
+from smolagents_hardened.limits import Limits
+
+CONTROLLERS = ("memory", "pids", "cpu")
+PERIOD_US = 100_000  # the kernel's default period of CPU quotas
+REMOVE_S = 2.0  # the last process may be on its way out
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What was made for one box: controller -> directory, and why a controller is not among them."""
+
+    directories: dict[str, Path]
+    version: int
+    missing: str
+
+    def open(self) -> list[int]:
+        """Descriptors through which a process enters by writing "0"; the caller closes them."""
+        # In version 1 "tasks" moves one thread, which is all a fresh box has, and needs no global lock of the kernel.
+        name = "tasks" if self.version == 1 else "cgroup.procs"
+        opened: list[int] = []
+        try:
+            for directory in dict.fromkeys(self.directories.values()):
+                opened.append(os.open(directory / name, os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        return opened
+
+    def oom_kills(self) -> int:
+        """How often the kernel has ended something here because of the memory limit."""
+        if "memory" not in self.directories:
+            return 0
+        name = "memory.oom_control" if self.version == 1 else "memory.events"
+        with contextlib.suppress(OSError):
+            for line in (self.directories["memory"] / name).read_text().splitlines():
+                key, _, value = line.partition(" ")
+                if key == "oom_kill":
+                    return int(value)
+        return 0
+
+    def remove(self) -> None:
+        """Remove the directories, which is possible once the box has ended. Idempotent; OSError after REMOVE_S."""
+        deadline = time.monotonic() + REMOVE_S
+        for directory in dict.fromkeys(self.directories.values()):
+            while True:
+                try:
+                    directory.rmdir()
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.002)
+
+
+def make(name: str, limits: Limits) -> Group:
+    """Make and limit a group for each controller that can be had here; an empty one where there is none."""
+    if cgroup_path(os.getpid(), "memory", "cgroup.procs") is not None:
+        return _make_v1(name, limits)
+    return _make_v2(name, limits)
+
+
+def settings(controller: str, limits: Limits, version: int) -> dict[str, str]:
+    """File -> text, in the order in which they are written. A file in brackets may be missing."""
+    quota = max(1000, round(limits.cpus * PERIOD_US))  # 1 ms is the smallest that the kernel takes
+    if version == 1:
+        return {
+            "memory": {
+                "memory.limit_in_bytes": str(limits.memory_bytes),
+                "[memory.memsw.limit_in_bytes]": str(limits.memory_bytes),  # memory and swap together: no swap
+                "[memory.swappiness]": "0",
+            },
+            "pids": {"pids.max": str(limits.tasks)},
+            "cpu": {"cpu.cfs_period_us": str(PERIOD_US), "cpu.cfs_quota_us": str(quota)},
+        }[controller]
+    return {
+        "memory": {
+            "memory.max": str(limits.memory_bytes),
+            "[memory.swap.max]": "0",
+            "[memory.oom.group]": "1",
+        },
+        "pids": {"pids.max": str(limits.tasks)},
+        "cpu": {"cpu.max": f"{quota} {PERIOD_US}"},
+    }[controller]
+
+
+def _make_v1(name: str, limits: Limits) -> Group:
+    directories: dict[str, Path] = {}
+    missing = []
+    for controller in CONTROLLERS:
+        own = cgroup_path(os.getpid(), controller, "cgroup.procs")
+        if own is None:
+            missing.append(f"no {controller} controller")
+            continue
+        directory = own.parent / name
+        try:
+            directory.mkdir(exist_ok=directory in directories.values())
+            directories[controller] = directory
+            _write(directory, settings(controller, limits, 1))
+        except OSError as error:
+            _drop(directories.pop(controller, None), directories)
+            missing.append(f"{controller}: {error.strerror or error}")
+    return Group(directories, 1, ", ".join(missing))
+
+
+def _make_v2(name: str, limits: Limits) -> Group:
+    own = cgroup_path(os.getpid(), "", "cgroup.procs")
+    if own is None:
+        return Group({}, 2, "no control groups")
+    problem = "no control group that this process may divide"
+    # A group with processes in it cannot hand controllers on, cgroups(7), so it is mostly the parent that is divided.
+    for place in (own.parent, *own.parent.parents):
+        if not os.access(place, os.W_OK) or not (place / "cgroup.procs").exists():
+            continue
+        try:
+            return Group(_divide(place / name, limits), 2, "")
+        except OSError as error:
+            problem = f"{place}: {error.strerror or error}"
+    return Group({}, 2, problem)
+
+
+def _divide(directory: Path, limits: Limits) -> dict[str, Path]:
+    enabled = (directory.parent / "cgroup.subtree_control").read_text().split()
+    wanted = [controller for controller in CONTROLLERS if controller not in enabled]
+    if wanted:
+        _write(directory.parent, {"cgroup.subtree_control": " ".join(f"+{controller}" for controller in wanted)})
+    directory.mkdir()
+    try:
+        for controller in CONTROLLERS:
+            _write(directory, settings(controller, limits, 2))
+    except OSError:
+        directory.rmdir()
+        raise
+    return dict.fromkeys(CONTROLLERS, directory)
+
+
+def _drop(directory: Path | None, kept: dict[str, Path]) -> None:
+    if directory is not None and directory not in kept.values():
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def _write(directory: Path, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        path = directory / name.strip("[]")
+        if name.startswith("[") and not path.exists():
+            continue
+        with path.open("w") as file:
+            file.write(text)

@@ -1,0 +1,159 @@
+"""What the spawner is told about a box, as plain data. Pure: the same request and host give the same plan."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, dataclass, field
+
+from smolagents_hardened.backends import jail_unsafe as jail
+from smolagents_hardened.backends.base import BoxRequest
+from smolagents_hardened.limits import MIB, Limits
+
+SCRATCH = "/tmp"  # nosec B108 - a tmpfs of the box's own
+# No user of the host has a number in this range (systemd's dynamic users and subuid ranges end below it), and the kernel
+# counts processes, keys and pending signals per number. Each spawner takes a block of its own, each box one number of it.
+USERS = range(1_100_000_000, 2_100_000_000)
+BLOCK = 65_536
+# How a box numbers itself. It is also what the kernel shows for a group that a plain user has and cannot give up.
+BOX_ID = 65_534
+
+# Never cleared by a remount in a user namespace, mount_namespaces(7)
+FIXED = jail.MS_RDONLY | jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC
+# What of /proc speaks about the host: empty in a box. /proc as a whole is read-only.
+MASKED = (
+    *("acpi", "asound", "bus", "fs", "interrupts", "irq", "kallsyms", "kcore", "keys", "key-users", "latency_stats"),
+    *("modules", "sched_debug", "scsi", "sys/fs", "sysrq-trigger", "sysvipc", "timer_list", "timer_stats", "tty"),
+)
+
+NAMESPACES = (
+    jail.CLONE_NEWNS | jail.CLONE_NEWPID | jail.CLONE_NEWNET | jail.CLONE_NEWIPC | jail.CLONE_NEWUTS
+)  # and a user namespace, without which no box is cloned at all
+
+# -I: no environment, no user site. -S: no site directory. -B: no byte code written.
+PYTHON = ("/usr/local/bin/python3", "-I", "-S", "-B", "-c")
+START = (
+    "import sys; sys.path.insert(0, '/opt/hardened'); "
+    "from smolagents_hardened.guest.__main__ import main as guest; "
+    "from smolagents_hardened.backends.spawner_loop import main; main(guest)"
+)
+ENVIRONMENT = {
+    "HOME": SCRATCH,
+    "LANG": "C.UTF-8",
+    "MPLBACKEND": "Agg",
+    "MPLCONFIGDIR": f"{SCRATCH}/.matplotlib",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PATH": "/usr/local/bin",
+    "TZ": "UTC",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Whose processes the boxes of one spawner are: a plain user's own, or, for root, a block of unused numbers."""
+
+    uid: int
+    gid: int
+    block: int  # the first number of the spawner's block; 0 for a plain user
+
+    @property
+    def is_root(self) -> bool:
+        """Whether a box can have a number of its own."""
+        return self.uid == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One box, in the terms of spawner_box.enter."""
+
+    profile: str
+    limits: str  # JSON, as the guest takes it
+    uid_map: str
+    gid_map: str
+    rlimits: dict[str, int]
+    mounts: list[list[object]]
+    namespaces: int = NAMESPACES
+    unshare: int = jail.CLONE_NEWCGROUP  # after the box is in its cgroup, which then is its root
+    box_id: int = BOX_ID
+    drop_groups: bool = True
+    hostname: str = "box"
+    cpus: list[int] = field(default_factory=list)  # to be pinned to; empty where a cgroup bounds the CPU
+    filter: str = "default.start.bpf"
+    drop_capabilities: bool = True
+    install_filter: bool = True
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def host_of(uid: int, gid: int) -> Host:
+    """Who makes boxes here; root gets a fresh block."""
+    return Host(uid, gid, secrets.choice(range(USERS.start, USERS.stop - BLOCK, BLOCK)) if uid == 0 else 0)
+
+
+def spawner_settings(host: Host, preload: tuple[str, ...]) -> dict[str, object]:
+    """What spawner_launch.main reads from its argv."""
+    import json
+
+    maps = (f"0 {host.block} {BLOCK}",) * 2 if host.is_root else (f"0 {host.uid} 1", f"0 {host.gid} 1")
+    return {
+        "uid_map": maps[0],
+        "gid_map": maps[1],
+        "deny_setgroups": not host.is_root,
+        "root_flags": jail.MS_RDONLY | jail.MS_NOSUID | jail.MS_NODEV,
+        "command": [*PYTHON, START, json.dumps(list(preload))],
+        "environment": ENVIRONMENT,
+    }
+
+
+def kernel_user(host: Host, number: int) -> int:
+    """The user id of a spawner's box `number` (from 1) as the host's kernel counts it."""
+    return host.block + number if host.is_root else host.uid
+
+
+def rlimits(limits: Limits, *, has_memory_group: bool) -> dict[str, int]:
+    """Each resource limit of the box, soft = hard, by its lower-case name in `resource`."""
+    found = {
+        "core": 0,
+        "cpu": limits.cpu_s,  # seconds
+        "fsize": limits.scratch_bytes,
+        "memlock": 0,
+        "msgqueue": 0,
+        "nice": 0,
+        "nofile": limits.open_files,
+        "nproc": limits.tasks,  # counted per user namespace since Linux 5.14: the box's own
+        "rtprio": 0,
+        "sigpending": limits.tasks,
+        "stack": 8 * MIB,  # what Linux gives by default; each thread reserves as much address space
+    }
+    if not has_memory_group:
+        found["as"] = limits.memory_bytes - limits.scratch_bytes  # the tmpfs is memory too
+    return found
+
+
+def mounts(limits: Limits) -> list[list[object]]:
+    """A bounded scratch, a /proc of the box's own, and what of it is covered."""
+    bounds = f"mode=1777,size={limits.scratch_bytes},nr_inodes={limits.scratch_files}"
+    return [
+        ["tmpfs", SCRATCH, "tmpfs", jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC, bounds],
+        ["proc", "/proc", "proc", FIXED, ""],
+        *(["none", f"/proc/{name}", "mask", FIXED, ""] for name in MASKED),
+    ]
+
+
+def plan_for(request: BoxRequest, host: Host, number: int, *, has_memory_group: bool, cpus: list[int]) -> Plan:
+    """The plan of the spawner's box `number`."""
+    outer = number if host.is_root else 0
+    line = f"{BOX_ID} {outer} 1"
+    return Plan(
+        profile=request.profile,
+        limits=request.limits.to_json(),
+        uid_map=line,
+        gid_map=line,
+        rlimits=rlimits(request.limits, has_memory_group=has_memory_group),
+        mounts=mounts(request.limits),
+        drop_groups=host.is_root,
+        cpus=cpus,
+        filter=f"{request.profile}.start.bpf",
+    )
