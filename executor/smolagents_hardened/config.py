@@ -6,6 +6,7 @@ an import string `"pkg.mod:name"`, a path, a dict of limits.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -19,15 +20,17 @@ from smolagents_hardened.governance.hooks import as_hook
 from smolagents_hardened.governance.policy import Policy
 from smolagents_hardened.limits import Limits
 
-BACKENDS = ("auto", "docker")
+BACKENDS = ("auto", "native", "docker")
 GATES = ("standard", "strict", "off")
 POLICY_SUFFIXES = (".toml", ".json")
 # smolagents' own: what a snippet may always import (utils.BASE_BUILTIN_MODULES).
 ALWAYS_AUTHORIZED = (
-    *"collections datetime itertools math queue random re stat statistics time unicodedata".split(),
+    *["collections", "datetime", "itertools", "math", "queue", "random", "re", "stat", "statistics", "time", "unicodedata"],
 )  # fmt: skip
 DEFAULT_PRINT_CHARACTERS = 50_000  # smolagents' DEFAULT_MAX_LEN_OUTPUT
 
+# Builtins that would run code or open files on the host: refused under another name than their own.
+_RUNS_CODE = ("eval", "exec", "compile", "__import__", "open", "input", "breakpoint")
 Gate = Literal["standard", "strict", "off"]
 
 
@@ -187,6 +190,12 @@ def _functions(functions: Mapping[str, object] | None) -> Mapping[str, Callable[
     for name, function in (functions or {}).items():
         if not callable(function):
             raise ConfigError(f"additional_functions: {name!r} is not callable")
+        own_name = next((own for own in _RUNS_CODE if getattr(builtins, own) is function), name)
+        if own_name != name:
+            raise ConfigError(
+                f"additional_functions: {name!r} is the host's {own_name}(): it would run there. Under its own name,"
+                f" {own_name!r}, it means the sandbox's"
+            )
     return cast(Mapping[str, Callable[..., object]], dict(functions or {}))
 
 

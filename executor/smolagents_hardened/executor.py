@@ -9,13 +9,20 @@ from __future__ import annotations
 import builtins
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
 from typing import Any, assert_never, cast
 
-from smolagents import CodeAgent, PythonInterpreterTool
-from smolagents.local_python_executor import CodeOutput, InterpreterError, LocalPythonExecutor, PythonExecutor
+from smolagents.local_python_executor import (
+    BASE_PYTHON_TOOLS,
+    CodeOutput,
+    ExecutionTimeoutError,
+    InterpreterError,
+    PythonExecutor,
+)
 from smolagents.utils import truncate_content
 
 from smolagents_hardened import config
@@ -24,14 +31,17 @@ from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.backends.base import Backend, BoxRequest, Manifest
 from smolagents_hardened.backends.choice import choose
 from smolagents_hardened.backends.enforcement import Enforcement
-from smolagents_hardened.errors import ConfigError, HardenedError, RunStopped
+from smolagents_hardened.errors import BoxError, ConfigError, HardenedError, RunStopped, WireViolation
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import refusal_text
-from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, LimitHit, Outcome, Raised
+from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
 from smolagents_hardened.session import Session
+from smolagents_hardened.state import State
 from smolagents_hardened.toolbox import Toolbox
+from smolagents_hardened.unsandboxed import interpreters, local_agents
 from smolagents_hardened.wire.json_text import Tree
+from smolagents_hardened.wire.schema import is_name
 from smolagents_hardened.wire.values import EncodeBudget, Encoded, EncodeError, encode
 
 STATE_LOST = (
@@ -42,33 +52,8 @@ STATE_LOST = (
 _AT_WORK: ContextVar[tuple[str, ...]] = ContextVar("smolagents_hardened_agents", default=())
 
 
-class State(Mapping[str, object]):
-    """The variables of the box, read one by one between steps; `_print_outputs` is kept on the host."""
-
-    def __init__(self, read: Callable[[str], object]) -> None:
-        self._read = read
-        self.logs = ""
-
-    def __getitem__(self, name: str) -> object:
-        return self.logs if name == "_print_outputs" else self._read(name)
-
-    def __contains__(self, name: object) -> bool:
-        if name == "_print_outputs":
-            return True
-        try:
-            self._read(str(name))
-        except KeyError:
-            return False
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        raise TypeError("the variables of the sandbox can be read by name, not listed")
-
-    def __len__(self) -> int:
-        raise TypeError("the variables of the sandbox can be read by name, not counted")
-
-    def __bool__(self) -> bool:
-        return True
+class TimeIsUp(InterpreterError, ExecutionTimeoutError):  # type: ignore[misc]  # smolagents ships no types
+    """The wall limit of a step was hit: what smolagents' own executor raises, and an InterpreterError like the rest."""
 
 
 class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ships no types
@@ -106,24 +91,23 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._manifest = self._check_imports()
         self.trail = Trail(self.config.audit)
         self._governor = Governor(self.config.hooks, self.trail, clock=time.monotonic, run_id=self._run_id)
-        self._toolbox = Toolbox(self._governor, self.config.limits, self._make_call)
+        self._toolbox = Toolbox(self._governor, self.config.limits, self._make_call, self._where)
         self._toolbox.replace(self._functions())
 
     # ---- what smolagents calls ---------------------------------------------------------------------------
 
     def send_tools(self, tools: Mapping[str, Callable[..., object]]) -> None:
         """Offer these tools and managed agents from now on; variables stay."""
-        for name, tool in tools.items():
-            self._refuse_ungoverned(name, tool)
-        self._tools = dict(tools)
+        self._refuse_ungoverned(tools)
+        self._tools = _without_pythons_own(tools)
         self._toolbox.replace({**self._functions(), **self._tools})
         self._is_configured = False
 
     def send_variables(self, variables: Mapping[str, object]) -> None:
         """Put variables into the box. Raises ConfigError for a value that cannot cross."""
         for name, value in variables.items():
-            if not name.isidentifier():
-                raise ConfigError(f"a variable's name must be a Python identifier, not {name!r}")
+            if not is_name(name) or name.startswith("__"):
+                raise ConfigError(f"a variable's name must be a Python identifier and no keyword, not {name[:80]!r}")
             self._encode({name: value})
         self._variables.update(variables)
         self._unsent.update(variables)
@@ -206,6 +190,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             raise InterpreterError(refusal_text("the code", refused))
         session = self._ready()
         at_work = _AT_WORK.set(chain)
+        self._toolbox.begin_step()
         try:
             outcome = session.run(code, self.config.wall_s)
         except RunStopped as stopped:
@@ -228,7 +213,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 raise InterpreterError(message)
             case LimitHit(limit, message, _, state_lost):
                 self.trail.append("limit", run=self._run_id, step=self._step, limit=limit.value, state_lost=state_lost)
-                raise InterpreterError(message + (STATE_LOST if state_lost else ""))
+                error = TimeIsUp if limit is Limit.TIME else InterpreterError
+                raise error(message + (STATE_LOST if state_lost else ""))
             case Broke(message, _, is_violation):
                 self.trail.append(
                     "violation" if is_violation else "box_died",
@@ -245,6 +231,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         session = self._session
         if session is None or not session.is_alive:
             session = self._start()
+        with self._recorded():
+            self._update(session)
+        return session
+
+    def _update(self, session: Session) -> None:
         if not self._is_configured:
             session.configure(self.config.authorized, self._toolbox.names, self.config.gate)
             self._is_configured = True
@@ -252,13 +243,14 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             encoded = self._encode(self._unsent)
             session.set(cast(dict[str, Tree], encoded.tree), encoded)
             self._unsent = {}
-        return session
 
     def _start(self) -> Session:
         limits = self.config.limits
         box = self._backend.start(BoxRequest(limits, required=self.config.required))
-        session = Session(box, limits, self._toolbox.serve, self._print)
-        session.open()
+        self._finalizer = weakref.finalize(self, box.close)  # an executor that is dropped takes its box with it
+        session = Session(box, limits, self._toolbox.serve, self._print, self._refused)
+        with self._recorded():
+            session.open()
         self._session = session
         self._enforcement = session.enforcement
         self._is_configured = False
@@ -274,11 +266,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         return session
 
     def _get(self, name: str) -> object:
+        if not is_name(name):
+            raise KeyError(name)
         if self._entered.locked():
             raise HardenedError("variables can be read between steps only")
         if self._session is None or not self._session.is_alive or self._unsent or not self._is_configured:
-            if name not in self._variables and self._session is None:
-                raise KeyError(name)
             self._ready()
         assert self._session is not None  # nosec B101 - _ready has set it
         return self._session.get(name)
@@ -298,24 +290,38 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             code=self._code,
         )
 
-    def _functions(self) -> dict[str, Callable[..., object]]:
-        """The user's own functions; a builtin of Python (`{"open": open}`) means the box's own, never the host's."""
-        return {name: f for name, f in self.config.functions.items() if f is not getattr(builtins, name, None)}
+    def _where(self) -> dict[str, object]:
+        return {"run": self._run_id, "step": self._step, "agent": self._agent}
 
-    def _refuse_ungoverned(self, name: str, tool: object) -> None:
-        if isinstance(tool, PythonInterpreterTool):
+    def _refused(self, tool: str, code: str, reason: str) -> None:
+        self._toolbox.refuse(tool, code, "RuntimeError", reason)
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """A box that dies or lies outside of a step is on record like one that does so in it."""
+        try:
+            yield
+        except BoxError as error:
+            kind = "violation" if isinstance(error, WireViolation) else "box_died"
+            self.trail.append(kind, run=self._run_id, step=self._step, reason=str(error))
+            raise
+
+    def _functions(self) -> dict[str, Callable[..., object]]:
+        return _without_pythons_own(self.config.functions)
+
+    def _refuse_ungoverned(self, tools: Mapping[str, object]) -> None:
+        for path in interpreters(tools):
             raise ConfigError(
-                f"tool {name!r} is PythonInterpreterTool: it would run the model's code on the host."
+                f"tool {path!r} is PythonInterpreterTool: it would run the model's code on the host."
                 " Leave it out (add_base_tools=False); the agent's own code runs in the sandbox already"
             )
-        if isinstance(tool, CodeAgent) and isinstance(tool.python_executor, LocalPythonExecutor):
-            if self.config.allow_unsandboxed_agents:
-                self._say(f"WARNING: managed agent {name!r} runs its code on the host, outside any sandbox")
-                return
-            raise ConfigError(
-                f"managed agent {name!r} would run its code on the host (executor_type='local'): give it"
-                " executor_type='hardened', or allow it with allow_unsandboxed_agents=True"
-            )
+        for path in local_agents(tools):
+            if not self.config.allow_unsandboxed_agents:
+                raise ConfigError(
+                    f"managed agent {path!r} would run its code on the host (executor_type='local'): give it"
+                    " executor_type='hardened', or allow it with allow_unsandboxed_agents=True"
+                )
+            self._say(f"WARNING: managed agent {path!r} runs its code on the host, outside any sandbox")
 
     def _encode(self, variables: Mapping[str, object]) -> Encoded:
         limits = self.config.limits
@@ -335,9 +341,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         wanted = {module.split(".")[0] for module in self.config.authorized if module != "*"}
         missing = sorted(wanted - manifest.modules)
         if missing:
-            raise ConfigError(
-                f"authorized imports that the sandbox's image does not have: {', '.join(missing)}. Remove them from"
-                f" additional_authorized_imports, or use an image that has them. It has:"
+            raise MissingModules(
+                f"Non-installed authorized modules: {', '.join(missing)}. The sandbox's image does not have them: remove"
+                f" them from additional_authorized_imports, or use an image that has them. It has:"
                 f" {', '.join(sorted(manifest.packages))}"
             )
         return manifest
@@ -352,3 +358,13 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _say(self, line: str) -> None:
         if self._logger is not None:
             self._logger.log(line)
+
+
+def _without_pythons_own(tools: Mapping[str, Callable[..., object]]) -> dict[str, Callable[..., object]]:
+    """A builtin (`{"open": open}`), or what smolagents puts into scope, means the box's own and never the host's."""
+    own = {**BASE_PYTHON_TOOLS, **vars(builtins)}
+    return {
+        name: tool
+        for name, tool in tools.items()
+        if tool is not own.get(name) and tool is not BASE_PYTHON_TOOLS.get(name)
+    }

@@ -1,14 +1,19 @@
-"""Host objects that cannot cross the wire: the box holds an opaque reference, the host holds the object."""
+"""Host objects that cannot cross the wire: the box holds an opaque reference, the host holds the object.
+
+A handle that comes back from the box is a claim. Only its id counts: the host puts its own handle of that id in its
+place before anything is judged, so that what a hook reads is what the tool gets.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable
 
+from smolagents_hardened.host_text import presentable, without_host_paths
 from smolagents_hardened.wire.values import EncodeError, Handle
 
 MOST = 1000  # per session: a tool called in a loop must not fill the host's memory
-TEXT_CHARACTERS = 200
+TEXT_BYTES = 200
 
 
 class Handles:
@@ -16,6 +21,7 @@ class Handles:
 
     def __init__(self) -> None:
         self._objects: dict[str, object] = {}
+        self._own: dict[str, Handle] = {}
         self._given: dict[int, Handle] = {}  # id() of a held object, which cannot be reused while it is held
 
     def keep(self, value: object) -> Handle:
@@ -24,33 +30,39 @@ class Handles:
             return given
         if len(self._objects) >= MOST:
             raise EncodeError(f"{MOST} host objects are held already; return plain data from the tool instead")
-        handle = Handle(secrets.token_hex(16), type(value).__name__, _short(value))
+        handle = Handle(secrets.token_hex(16), presentable(type(value).__name__, 200), _short(value))
         self._objects[handle.id] = value
+        self._own[handle.id] = handle
         self._given[id(value)] = handle
         return handle
 
-    def resolve(self, arguments: Mapping[str, object]) -> dict[str, object]:
-        """Put the objects back in place of their handles, at any depth. ValueError for a handle of another session."""
-        return {name: self._resolved(value) for name, value in arguments.items()}
+    def own(self, value: object) -> object:
+        """The same value with the host's own handles in it. Raises LookupError for an id of another session."""
+        return _mapped(value, lambda handle: self._own[handle.id])
 
-    def _resolved(self, value: object) -> object:
-        match value:
-            case Handle(id=key):
-                if key not in self._objects:
-                    raise ValueError("this reference belongs to another session: call the tool that made it again")
-                return self._objects[key]
-            case list():
-                return [self._resolved(item) for item in value]
-            case tuple():
-                return tuple(self._resolved(item) for item in value)
-            case dict():
-                return {key: self._resolved(item) for key, item in value.items()}
-        return value
+    def resolve(self, value: object) -> object:
+        """The same value with the objects in place of their handles. Raises LookupError as `own` does."""
+        return _mapped(value, lambda handle: self._objects[handle.id])
+
+
+def _mapped(value: object, change: Callable[[Handle], object]) -> object:
+    match value:
+        case Handle():
+            return change(value)
+        case list():
+            return [_mapped(item, change) for item in value]
+        case tuple():
+            return tuple(_mapped(item, change) for item in value)
+        case set() | frozenset():
+            return type(value)(_mapped(item, change) for item in value)
+        case dict():
+            return {_mapped(key, change): _mapped(item, change) for key, item in value.items()}
+    return value
 
 
 def _short(value: object) -> str:
     """The object's text for the model; an object may refuse to describe itself."""
     try:
-        return str(value)[:TEXT_CHARACTERS]
+        return presentable(without_host_paths(str(value)), TEXT_BYTES)
     except Exception as error:  # noqa: BLE001 - a tool's own __str__
         return f"<no text: {type(error).__name__}>"

@@ -7,14 +7,16 @@ interrupt and, `grace_s` later, the kill. After a violation or a kill the sessio
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import assert_never
 
 from smolagents_hardened.backends.base import Box, Stream
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.deadline import Deadline
-from smolagents_hardened.errors import BackendError, BoxDied, RunStopped, WireViolation
+from smolagents_hardened.errors import BackendError, BoxDied, ConfigError, RunStopped, WireViolation
+from smolagents_hardened.host_text import presentable
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.outcome import Broke, Finished, Limit, LimitHit, Opaque, Outcome, Raised
 from smolagents_hardened.step import Answer, Ending, Serve, Step
@@ -46,8 +48,16 @@ CPU_CHARGE_FROM_S = 0.05  # shorter host work is not worth reading the box's CPU
 class Session:
     """One box, one session. Used by one thread at a time; `interrupt` and `close` may come from any."""
 
-    def __init__(self, box: Box, limits: Limits, serve: Serve, on_log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        box: Box,
+        limits: Limits,
+        serve: Serve,
+        on_log: Callable[[str], None],
+        on_refused: Callable[[str, str, str], object] = lambda _tool, _code, _reason: None,
+    ) -> None:
         self._box = box
+        self._on_refused = on_refused  # told of the calls that never reach `serve`
         self._limits = limits
         self._serve = serve
         self._on_log = on_log
@@ -104,13 +114,19 @@ class Session:
             return Opaque(*values.opaque[name])
         if name not in values.values:
             raise KeyError(name)
-        return _read(delivery, values.values[name])[0]
+        try:
+            return _read(delivery, values.values[name])[0]
+        except WireViolation:
+            self.close()
+            raise
 
     def _order(self, message: Message, blobs: Mapping[int, BytesLike], answer: type[Message]) -> Delivery:
         deadline = Deadline(self._clock, self._limits.start_s)
         try:
             self._send(message, blobs, deadline)
             return self._expect(answer, deadline)
+        except ConfigError:
+            raise  # nothing was sent: the session is whole
         except BaseException:
             self.close()
             raise
@@ -129,6 +145,9 @@ class Session:
 
     def run(self, code: str, wall_s: float | None) -> Outcome:
         """Run one snippet to its outcome. Raises RunStopped or AuditError when a tool call ended in one."""
+        problem = _unsendable(code, self._limits.frame_bytes)
+        if problem:
+            return Raised("SyntaxError", f"Code parsing failed due to: SyntaxError: {problem}", "")
         self._seq += 1
         step = self._step = Step(self._seq, wall_s, Deadline(self._clock, wall_s))
         try:
@@ -233,6 +252,7 @@ class Session:
 
     def _call(self, step: Step, delivery: Delivery, call: Call) -> None:
         if step.ending is not None:
+            self._on_refused(call.tool, "step_over", "the step is over")
             self._reply(step, Result(call.call, "error", None, "RuntimeError", "the step is over"), {})
             return
         step.calls += 1
@@ -240,6 +260,7 @@ class Session:
         args, kwargs = values[: len(call.args)], dict(zip(call.kwargs, values[len(call.args) :], strict=True))
         if step.calls > self._limits.calls:
             message = f"more than {self._limits.calls} tool calls in one step; call {call.tool!r} in a later step"
+            self._on_refused(call.tool, "too_many_calls", message)
             self._reply(step, Result(call.call, "error", None, "RuntimeError", message), {})
             return
         try:
@@ -253,7 +274,11 @@ class Session:
         if answer.kind == "final":
             self._leave(step, call, Ending(answer=answer))
         elif answer.kind == "error":
-            self._reply(step, Result(call.call, "error", None, answer.type_name, answer.message), {})
+            type_name, message = (
+                presentable(answer.type_name, 200),
+                presentable(answer.message, self._limits.text_bytes),
+            )
+            self._reply(step, Result(call.call, "error", None, type_name, message), {})
         else:
             assert answer.encoded is not None  # nosec B101 - a value comes encoded
             self._reply(step, Result(call.call, "value", answer.encoded.tree), answer.encoded.blobs)
@@ -299,11 +324,17 @@ class Session:
 
     def _send(self, message: Message, blobs: Mapping[int, BytesLike], deadline: Deadline) -> None:
         try:
-            for piece in self._connection.send(message, blobs):
+            for piece in self._pieces(message, blobs):
                 remaining = deadline.remaining_s()
                 self._box.channel.send(piece, self._limits.start_s if remaining is None else max(remaining, 1.0))
         except TimeoutError as error:
             raise BoxDied("the box no longer reads", "unknown") from error
+
+    def _pieces(self, message: Message, blobs: Mapping[int, BytesLike]) -> Iterator[bytes]:
+        try:
+            yield from self._connection.send(message, blobs)
+        except WireError as error:  # too large, or not encodable: found before a byte was written
+            raise ConfigError(f"this cannot be sent to the sandbox: {error}") from error
 
     def _receive(self, deadline: Deadline, on_stderr: Callable[[bytes], None]) -> Delivery | None:
         """The next message, or None when it is time to look at the clock or the interrupt."""
@@ -328,6 +359,15 @@ class Session:
     def _raise_death(self) -> None:
         ended = self._box.exit()
         raise BoxDied(ended.detail, ended.cause)
+
+
+def _unsendable(code: str, frame_bytes: int) -> str:
+    """Why this snippet cannot be put into one frame; empty if it can."""
+    try:
+        size = len(json.dumps(code, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return "the code holds a lone surrogate, which is no text"
+    return f"the code has {size} bytes; a step may have {frame_bytes // 2}" if size > frame_bytes // 2 else ""
 
 
 def _read(delivery: Delivery, *trees: Tree) -> list[object]:

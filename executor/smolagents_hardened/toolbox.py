@@ -7,9 +7,6 @@ checked against the tool's declared inputs; that mapping is what every hook judg
 from __future__ import annotations
 
 import inspect
-import os
-import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -20,12 +17,15 @@ from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import Failed, Refused, Value, refusal_text
 from smolagents_hardened.handles import Handles
+from smolagents_hardened.host_text import presentable, without_host_paths
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.step import Answer
+from smolagents_hardened.wire.schema import is_name
 from smolagents_hardened.wire.values import EncodeBudget, EncodeError, encode
 
 FINAL_ANSWER = "final_answer"
-MESSAGE_CHARACTERS = 4000  # of one tool's error
+MESSAGE_BYTES = 4000  # of one tool's error
+MOST_REFUSALS = 20  # on record for one step: a loop that probes must not fill the disk
 
 # What a declared input type accepts. bool is no integer; "object" is anything structured, a data frame or a handle too.
 _SCALARS = (str, int, float, bool, bytes, type(None))
@@ -47,6 +47,9 @@ class MakeCall(Protocol):
     """Builds the ToolCall of one call: the executor knows the run, the step and the agent."""
 
     def __call__(self, tool: str, arguments: Mapping[str, object]) -> ToolCall: ...
+
+
+Where = Callable[[], Mapping[str, object]]  # run, step and agent, for a record that is no ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,10 @@ class Entry:
 class Toolbox:
     """Serves the calls of one session's box, one at a time, through the governor."""
 
-    def __init__(self, governor: Governor, limits: Limits, make_call: MakeCall) -> None:
+    def __init__(self, governor: Governor, limits: Limits, make_call: MakeCall, where: Where) -> None:
         self._governor = governor
+        self._where = where
+        self._refusals = 0  # of this step, before the governor
         self._make_call = make_call
         self._entries: dict[str, Entry] = {}
         self.handles = Handles()
@@ -154,7 +159,7 @@ class Toolbox:
         served = self._governor.serve(
             self._make_call(tool, arguments),
             entry.check,
-            lambda checked: entry.call(self.handles.resolve(checked)),
+            lambda checked: entry.call(self._resolved(checked)),
         )
         match served:
             case Value(value):
@@ -162,8 +167,28 @@ class Toolbox:
             case Refused() as refused:
                 return Answer("error", None, "PermissionError", refusal_text(tool, refused))
             case Failed(raised):
-                message = without_host_paths(str(raised))[:MESSAGE_CHARACTERS]
-                return Answer("error", None, _type_name(raised), message)
+                message = without_host_paths(_text(raised), known=_text(arguments))
+                return Answer("error", None, _type_name(raised), presentable(message, MESSAGE_BYTES))
+
+    def refuse(self, tool: str, code: str, type_name: str, reason: str) -> Answer:
+        """Refuse a call that does not get as far as the governor. It is on record, too: probing leaves a trace."""
+        self._refusals += 1
+        if self._refusals <= MOST_REFUSALS:
+            told = presentable(reason, MESSAGE_BYTES)
+            self._governor.trail.append("refusal", **self._where(), tool=presentable(tool, 200), code=code, reason=told)
+        return Answer("error", None, type_name, reason)
+
+    def begin_step(self) -> None:
+        """Count refusals anew."""
+        self._refusals = 0
+
+    def _owned(self, args: list[object], kwargs: dict[str, object]) -> tuple[list[object], dict[str, object]]:
+        return [self.handles.own(item) for item in args], {
+            name: self.handles.own(item) for name, item in kwargs.items()
+        }
+
+    def _resolved(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        return {name: self.handles.resolve(item) for name, item in arguments.items()}
 
     def _give(self, tool: str, value: object) -> Answer:
         if tool == FINAL_ANSWER:
@@ -176,8 +201,8 @@ class Toolbox:
 
 
 def _entry(name: str, tool: Callable[..., object]) -> Entry:
-    if not name.isidentifier() or not name.isascii():
-        raise ConfigError(f"a tool's name must be an ASCII Python identifier, not {name!r}")
+    if not is_name(name) or not name.isascii() or name.startswith("__"):
+        raise ConfigError(f"a tool's name must be an ASCII Python identifier and no keyword, not {name[:80]!r}")
     inputs = getattr(tool, "inputs", None)
     if isinstance(inputs, Mapping):
         return Entry(name, tool, inputs, None)
@@ -187,15 +212,14 @@ def _entry(name: str, tool: Callable[..., object]) -> Entry:
         return Entry(name, tool, None, None)
 
 
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - an exception of a tool may refuse to describe itself
+        return f"<no text: {type(error).__name__}>"
+
+
 def _type_name(error: BaseException) -> str:
     """The error's own type, or its nearest builtin base: that is what an `except` in the snippet can name."""
     names = [base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins"]
     return names[0] if names and names[0] not in ("Exception", "object") else type(error).__name__
-
-
-def without_host_paths(text: str) -> str:
-    """Replace the host's own directories: an error of a tool must not tell the box where it runs."""
-    roots = {os.path.expanduser("~"), os.getcwd(), sys.prefix, sys.base_prefix, tempfile.gettempdir()}
-    for root in sorted(roots - {"/", ""}, key=len, reverse=True):
-        text = text.replace(root, "<host>")
-    return text

@@ -10,7 +10,7 @@ from tests.support import bpf_machine
 
 from smolagents_hardened.confinement import bpf
 from smolagents_hardened.confinement.profile import load_profile
-from smolagents_hardened.confinement.rules import LOW_32, Argument, Rule, RuleSet, Syscall
+from smolagents_hardened.confinement.rules import LOW_32, PRETENDED, Argument, Rule, RuleSet, Syscall
 from smolagents_hardened.errors import ConfigError
 
 PROFILE = load_profile()
@@ -26,6 +26,8 @@ AARCH64 = 0xC00000B7
 
 def answer(errno: int) -> int:
     """The filter's answer for this errno, 0 meaning that the syscall passes."""
+    if errno == PRETENDED:
+        return bpf.ERRNO
     return bpf.ERRNO | errno if errno else bpf.ALLOW
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from smolagents_hardened.audit.record import digest
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.governance.call import CodeCall, ToolCall
-from smolagents_hardened.governance.governor import Governor
+from smolagents_hardened.governance.governor import Authority, Governor
 from smolagents_hardened.governance.served import Served
 
 
@@ -72,7 +72,8 @@ def bench(
 ) -> Iterator[Bench]:
     """A governor with these hooks, closed at the end."""
     trail = trail or Trail()
-    governor = Governor(hooks, trail, clock=time.monotonic, run_id="run", **more)  # type: ignore[arg-type]
+    authority = Authority(**more)  # type: ignore[arg-type]
+    governor = Governor(hooks, trail, clock=time.monotonic, run_id="run", authority=authority)
     try:
         yield Bench(governor, trail, Tool(error))
     finally:

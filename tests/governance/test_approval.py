@@ -10,7 +10,7 @@ import pytest
 from tests.governance.governed import bench
 
 from smolagents_hardened.errors import RunStopped
-from smolagents_hardened.governance.approval import Approval
+from smolagents_hardened.governance.approval import Approval, ApprovalRequest
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.served import Refused, Value
@@ -31,8 +31,9 @@ def test_a_granted_call_runs(approver: object) -> None:
     """A yes lets the call run, and the record holds prompt and answer."""
     with bench(ask, approver=approver) as it:
         assert isinstance(it.serve(), Value)
-        intent = next(it.trail.records())
-        assert intent["approvals"] == [{"prompt": "sure?", "verdict": "allow", "reason": "", "code": ""}]
+        approval, intent = list(it.trail.records())[:2]
+        assert (approval["kind"], approval["prompt"], approval["verdict"]) == ("approval", "sure?", "allow")
+        assert (approval["call"], approval["digest"]) == (intent["call"], intent["digest"])
 
 
 def fail(*_: object) -> bool:
@@ -49,7 +50,7 @@ def fail(*_: object) -> bool:
         (lambda *_: None, "approval_error"),
         (lambda *_: 1, "approval_error"),
         (lambda *_: "yes", "approval_error"),
-        (lambda *_: Decision.modify({}), "approval_error"),
+        (lambda *_: Decision.modify({}), "invalid_arguments"),
         (lambda *_: Decision.ask("you?"), "approval_error"),
         (fail, "approval_error"),
         (lambda *_: time.sleep(1), "approval_timeout"),
@@ -60,7 +61,7 @@ def test_anything_but_a_yes_refuses(approver: object, code: str) -> None:
     with bench(ask, approver=approver) as it:
         served = it.serve()
         assert isinstance(served, Refused)
-        assert (served.code, it.tool.calls, it.kinds()) == (code, [], ["refusal"])
+        assert (served.code, it.tool.calls, it.kinds()) == (code, [], ["approval", "refusal"])
 
 
 def test_an_approver_can_stop_the_run() -> None:
@@ -76,9 +77,9 @@ def test_every_ask_must_be_granted() -> None:
     """Two hooks that ask ask twice; one no is enough."""
     asked: list[str] = []
 
-    def approver(call: ToolCall, prompt: str, timeout_s: float | None) -> bool:
-        asked.append(prompt)
-        return prompt != "b"
+    def approver(request: ApprovalRequest) -> bool:
+        asked.append(request.prompt)
+        return request.prompt != "b"
 
     hooks = [lambda call, name=name: Decision.ask(name) for name in "ab"]
     with bench(*hooks, approver=approver) as it:
@@ -98,8 +99,8 @@ def test_the_person_sees_the_call_as_it_would_run() -> None:
     """A call that another hook changes is shown, and granted, with its final arguments."""
     seen: list[object] = []
 
-    def approver(call: ToolCall, *_: object) -> bool:
-        seen.append(dict(call.arguments))
+    def approver(request: ApprovalRequest) -> bool:
+        seen.append(dict(request.subject.arguments))  # type: ignore[union-attr]
         return True
 
     with bench(ask, lambda call: Decision.modify({"city": "Rome"}), approver=approver) as it:

@@ -17,4 +17,8 @@ def backend(name: str) -> Backend:
         from smolagents_hardened.backends.docker import DockerBackend
 
         return DockerBackend()
+    if name == "native":
+        from smolagents_hardened.backends.native import NativeBackend
+
+        return NativeBackend()
     raise ValueError(f"HARDENED_TEST_BACKENDS names an unknown backend: {name!r}")

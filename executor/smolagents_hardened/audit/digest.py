@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time, timedelta
@@ -25,6 +26,10 @@ MAX_DEPTH = 200
 _INLINE_BYTES = 64  # longer content enters as its own SHA-256, so that encodings of containers stay small
 
 
+class TooLarge(ValueError):
+    """The value has more content than it may have."""
+
+
 def digest(tool: str, arguments: Mapping[str, object]) -> str:
     """SHA-256 (hex) over a tool's exact name and all of its arguments, by keyword.
 
@@ -34,9 +39,9 @@ def digest(tool: str, arguments: Mapping[str, object]) -> str:
     return hashlib.sha256(_Encoder().encode((tool, dict(arguments)))).hexdigest()
 
 
-def digest_value(value: object) -> str:
-    """SHA-256 (hex) over one value, by the same rules as `digest`."""
-    return hashlib.sha256(_Encoder().encode(value)).hexdigest()
+def digest_value(value: object, *, limit_bytes: float = math.inf) -> str:
+    """SHA-256 (hex) over one value, by the same rules as `digest`. Raises TooLarge beyond so many bytes of content."""
+    return hashlib.sha256(_Encoder(limit_bytes).encode(value)).hexdigest()
 
 
 def digest_text(text: str) -> str:
@@ -81,12 +86,16 @@ _REPR = (date, time, timedelta, Decimal, Fraction, PurePath, UUID, range, type(E
 class _Encoder:
     """One walk over one value; remembers the containers it is inside of, to see cycles."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit_bytes: float = math.inf) -> None:
         self._inside: list[int] = []
+        self._left_bytes = limit_bytes
 
     def encode(self, value: object) -> bytes:
         leaf = _LEAVES.get(type(value))
         if leaf is not None:
+            self._left_bytes -= len(value) if isinstance(value, str | bytes | bytearray) else 8
+            if self._left_bytes < 0:
+                raise TooLarge("the value is larger than what is digested")
             return leaf(value)
         if id(value) in self._inside:
             back = len(self._inside) - self._inside.index(id(value))
@@ -124,6 +133,8 @@ class _Encoder:
         name = _item(b"n", _text(type_name(value)))
         found = shaped(value)
         if found is not None:
+            if found.size_bytes() > self._left_bytes:
+                raise TooLarge(f"the {found.type_name} is larger than what is digested")
             parts = self._many(b"P", found.parts())
             return _item(b"A", name + _text(f"{found.shape}{found.detail}") + parts)
         if isinstance(value, _REPR) or type(value).__module__.partition(".")[0] == "pandas":

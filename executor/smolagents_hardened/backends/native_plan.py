@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import asdict, dataclass, field
 
@@ -17,7 +18,6 @@ BLOCK = 65_536
 # How a box numbers itself. It is also what the kernel shows for a group that a plain user has and cannot give up.
 BOX_ID = 65_534
 
-# Never cleared by a remount in a user namespace, mount_namespaces(7)
 FIXED = jail.MS_RDONLY | jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC
 # What of /proc speaks about the host: empty in a box. /proc as a whole is read-only.
 MASKED = (
@@ -46,6 +46,11 @@ ENVIRONMENT = {
     "PATH": "/usr/local/bin",
     "TZ": "UTC",
 }
+# Address space is what a box without a control group has little of: glibc reserves 64 MiB of it for each malloc arena,
+# and for each thread the stack that the interpreter was started with.
+LEAN_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
+LEAN_STACK_BYTES = 1 * MIB
+STACK_BYTES = 8 * MIB  # what Linux gives by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +97,8 @@ def host_of(uid: int, gid: int) -> Host:
     return Host(uid, gid, secrets.choice(range(USERS.start, USERS.stop - BLOCK, BLOCK)) if uid == 0 else 0)
 
 
-def spawner_settings(host: Host, preload: tuple[str, ...]) -> dict[str, object]:
-    """What spawner_launch.main reads from its argv."""
-    import json
-
+def spawner_settings(host: Host, preload: tuple[str, ...], *, is_lean: bool) -> dict[str, object]:
+    """What spawner_launch.main reads from its argv. `is_lean`: boxes whose memory is bounded by address space."""
     maps = (f"0 {host.block} {BLOCK}",) * 2 if host.is_root else (f"0 {host.uid} 1", f"0 {host.gid} 1")
     return {
         "uid_map": maps[0],
@@ -103,7 +106,8 @@ def spawner_settings(host: Host, preload: tuple[str, ...]) -> dict[str, object]:
         "deny_setgroups": not host.is_root,
         "root_flags": jail.MS_RDONLY | jail.MS_NOSUID | jail.MS_NODEV,
         "command": [*PYTHON, START, json.dumps(list(preload))],
-        "environment": ENVIRONMENT,
+        "environment": ENVIRONMENT | LEAN_ENVIRONMENT if is_lean else ENVIRONMENT,
+        "stack_bytes": LEAN_STACK_BYTES if is_lean else STACK_BYTES,
     }
 
 
@@ -125,7 +129,7 @@ def rlimits(limits: Limits, *, has_memory_group: bool) -> dict[str, int]:
         "nproc": limits.tasks,  # counted per user namespace since Linux 5.14: the box's own
         "rtprio": 0,
         "sigpending": limits.tasks,
-        "stack": 8 * MIB,  # what Linux gives by default; each thread reserves as much address space
+        "stack": STACK_BYTES,
     }
     if not has_memory_group:
         found["as"] = limits.memory_bytes - limits.scratch_bytes  # the tmpfs is memory too

@@ -1,6 +1,6 @@
 """From a host process to a spawner: the program that puts a fresh interpreter, as process 1, into a root of its own.
 
-Run as `python -I -S -c START settings` with the control socket at descriptor CONTROL and the root file system as working
+Run by spawner.py with the number of the control socket and the settings as arguments, and the root file system as working
 directory. It clones one child into new namespaces of every kind and maps its users, so that nothing of what follows has a
 privilege on the host, also when the host process is root. The child makes the root from the working directory and
 executes the interpreter in it. The launcher waits for it: whichever of the two ends takes the other along, and with the
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -30,12 +31,14 @@ EVERY_NAMESPACE = (
 )
 FAILED = 70  # exit status: the reason went out on the control socket
 
-Settings = dict[str, Any]  # made by spawner.settings_for, plain JSON
+Settings = dict[str, Any]  # made by native_plan.spawner_settings, plain JSON
 
 
 def main() -> None:
     """Launch, wait, and end as the spawner ended."""
     settings: Settings = json.loads(sys.argv[-1])
+    os.dup2(int(sys.argv[-2]), CONTROL)
+    os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
     try:
         ready, go = os.pipe()
         pid, _ = jail.clone(EVERY_NAMESPACE)
@@ -64,7 +67,9 @@ def become_spawner(settings: Settings) -> None:
         jail.show_to_self()
         jail.set_hostname("box")
         make_root(settings["root_flags"])
-        os.closerange(CONTROL + 1, 1 << 16)
+        hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+        resource.setrlimit(resource.RLIMIT_STACK, (settings["stack_bytes"], hard))  # read by the C library at its start
+        os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
         os.set_inheritable(CONTROL, True)
         os.execve(settings["command"][0], settings["command"], settings["environment"])  # nosec B606
     except OSError as error:

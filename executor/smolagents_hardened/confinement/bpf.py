@@ -74,13 +74,13 @@ def _when_number(number: int, body: list[Instruction]) -> list[Instruction]:
 def _body(syscall: Syscall) -> list[Instruction]:
     if not syscall.rules:
         return [_return(ALLOW)]
-    rules = [_rule(rule.arguments) for rule in syscall.rules]
+    rules = [_rule(rule.arguments, ERRNO if rule.pretends else ALLOW) for rule in syscall.rules]
     return [*chain.from_iterable(rules), _return(ERRNO | syscall.otherwise)]
 
 
-def _rule(arguments: tuple[Argument, ...]) -> list[Instruction]:
-    """Allow if every comparison holds; otherwise fall through to what follows."""
-    body: list[Instruction] = [_return(ALLOW)]
+def _rule(arguments: tuple[Argument, ...], verdict: int) -> list[Instruction]:
+    """Give the verdict if every comparison holds; otherwise fall through to what follows."""
+    body: list[Instruction] = [_return(verdict)]
     for argument in reversed(arguments):
         body = _comparison(argument, miss=len(body)) + body
     return body

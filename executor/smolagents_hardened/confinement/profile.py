@@ -85,13 +85,16 @@ def _syscall(raw: object, where: str, pid: int) -> tuple[Stage, Syscall, Syscall
 
 
 def _rule(raw: object, where: str, pid: int) -> tuple[Stage, Rule]:
-    entry = _fields(raw, where, required={"why", "args"}, optional={"stage"})
+    entry = _fields(raw, where, required={"why", "args"}, optional={"stage", "pretends"})
     arguments = tuple(_argument(a, f"{where}.args[{i}]", pid) for i, a in enumerate(_list(entry["args"], where)))
     indexes = {argument.index for argument in arguments}
     if not arguments or len(indexes) != len(arguments):
         # libseccomp takes one comparison an argument.
         raise ConfigError(f"{where}: a rule compares at least one argument, and none twice")
-    return _stage(entry.get("stage", "run"), where), Rule(arguments, _text(entry["why"], where))
+    pretends = entry.get("pretends", False)
+    if not isinstance(pretends, bool):
+        raise ConfigError(f"{where}: 'pretends' is true or false")
+    return _stage(entry.get("stage", "run"), where), Rule(arguments, _text(entry["why"], where), pretends)
 
 
 def _argument(raw: object, where: str, pid: int) -> Argument:

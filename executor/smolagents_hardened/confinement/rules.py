@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 LOW_32 = 0xFFFFFFFF
+PRETENDED = -1  # the verdict on a call that is answered 0 and not made
 
 
 class Stage(StrEnum):
@@ -36,10 +37,15 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One allowed pattern of arguments; all of them have to match."""
+    """One allowed pattern of arguments; all of them have to match.
+
+    With `pretends` the caller is told 0 and the call is not made: for acts that mean nothing in a box and would cost
+    the kernel memory that no limit counts.
+    """
 
     arguments: tuple[Argument, ...]
     why: str
+    pretends: bool = False
 
     def accepts(self, arguments: tuple[int, ...]) -> bool:
         """Say whether these six 64-bit registers pass."""
@@ -86,11 +92,12 @@ class RuleSet:
         return frozenset(syscall.name for syscall in self.syscalls)
 
     def verdict(self, number: int, arguments: Iterable[int] = ()) -> int:
-        """Return 0 where the syscall passes, else its errno: the meaning that a compiled filter must have."""
+        """Return 0 where the syscall passes, else its errno, or PRETENDED: what a compiled filter must mean."""
         padded = (*arguments, 0, 0, 0, 0, 0, 0)[:6]
         syscall = self._by_number.get(number)
         if syscall is None:
             return next((answer.errno for answer in self.answers if answer.number == number), self.default)
-        if not syscall.rules or any(rule.accepts(padded) for rule in syscall.rules):
-            return 0
-        return syscall.otherwise
+        rule = next((rule for rule in syscall.rules if rule.accepts(padded)), None)
+        if rule is not None:
+            return PRETENDED if rule.pretends else 0
+        return syscall.otherwise if syscall.rules else 0

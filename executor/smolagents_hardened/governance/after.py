@@ -43,12 +43,13 @@ def review(jury: Jury, candidate: Candidate, outcome: ToolOutcome) -> Aftermath:
 def _reviewed(jury: Jury, hook: NamedHook, function: AfterHook, candidate: Candidate, before: Aftermath) -> Aftermath:
     shown = replace(candidate.call, arguments=for_hook(candidate.arguments))
     has_run = before.outcome.status != "responded"
+    timeout_s = jury.timeout_s if hook.timeout_s is None else hook.timeout_s
     try:
-        answer = ask(lambda: function(shown, before.outcome), jury.loop, jury.timeout_s)
+        answer = ask(lambda: function(shown, before.outcome), jury.loop, timeout_s)
     except RunStopped as stop:
         return replace(before, stop=stop)
     except TimedOut:
-        reason = f"hook {hook.name} did not look at the result within {jury.timeout_s} s"
+        reason = f"hook {hook.name} did not look at the result within {timeout_s} s"
         return replace(before, refused=Refused(reason, "hook_error:timeout", has_run))
     except (KeyboardInterrupt, SystemExit):
         raise
@@ -57,7 +58,19 @@ def _reviewed(jury: Jury, hook: NamedHook, function: AfterHook, candidate: Candi
         return replace(before, refused=Refused(reason, "hook_error:exception", has_run))
     if answer is None:
         return before
-    if not isinstance(answer, ToolOutcome) or answer.status not in STATUSES:
+    if not _is_sound(answer):
         reason = f"hook {hook.name} returned {type(answer).__name__} instead of a ToolOutcome or None"
         return replace(before, refused=Refused(reason, "hook_error:type", has_run))
-    return replace(before, outcome=answer, replaced_by=(*before.replaced_by, hook.name))
+    assert isinstance(answer, ToolOutcome)  # nosec B101 - `_is_sound` has said so
+    # Labels only ever grow: no hook takes away what another has said about a result.
+    outcome = replace(answer, labels=answer.labels | before.outcome.labels)
+    is_same = answer.value is before.outcome.value and answer.status == before.outcome.status
+    replaced_by = before.replaced_by if is_same else (*before.replaced_by, hook.name)
+    return replace(before, outcome=outcome, replaced_by=replaced_by)
+
+
+def _is_sound(answer: object) -> bool:
+    if not isinstance(answer, ToolOutcome) or answer.status not in STATUSES:
+        return False
+    labels: object = answer.labels
+    return isinstance(labels, frozenset | set) and all(isinstance(label, str) for label in labels)

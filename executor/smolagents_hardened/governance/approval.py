@@ -1,19 +1,69 @@
-"""A person's word on one call: asked for with a time limit, bound to the call's id and digest, used once."""
+"""A person's word on one call: what is asked, who may be asked, and what an answer is good for."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from smolagents_hardened.errors import RunStopped
-from smolagents_hardened.governance.asking import Interrupted, TimedOut, Worker
+from smolagents_hardened.audit.plain import Glimpse
+from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.hooks import Decision, Verdict
-from smolagents_hardened.governance.loop import LoopThread
 
-# (call or snippet, prompt, time limit in seconds or None) -> granted?
-Approver = Callable[[ToolCall | CodeCall, str, float | None], object]
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """One question to a person about one call or snippet, exactly as it would run.
+
+    `ticket` is random and good for one answer; `digest` is that of the arguments (or of the code) shown. `is_over`
+    turns true when nobody waits for the answer any more: its time is up, or the run was interrupted.
+    """
+
+    ticket: str
+    subject: ToolCall | CodeCall
+    prompt: str
+    reason: str
+    hook: str
+    rule: str
+    version: str
+    approvers: tuple[str, ...]
+    timeout_s: float | None
+    is_over: Callable[[], bool]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what is asked about."""
+        return self.subject.digest
+
+
+@runtime_checkable
+class Approver(Protocol):
+    """Whoever asks people. It runs in a thread of its own while the box waits; sync or async."""
+
+    def approve(self, request: ApprovalRequest) -> Decision | bool:
+        """True or Decision.allow grants it; False or Decision.deny refuses. Decision.modify edits the arguments (they
+        are checked and judged again), Decision.respond answers in the tool's place, Decision.stop ends the run.
+        Anything else, and any exception, is a refusal.
+        """
+
+
+Ask = Callable[[ApprovalRequest], object]
+
+
+def as_approver(approver: object) -> Ask:
+    """Accept an Approver or a callable `ApprovalRequest -> Decision | bool`. Raises ConfigError for anything else."""
+    if isinstance(approver, type):
+        raise ConfigError(f"{approver.__qualname__} is a class: give an instance of it, {approver.__qualname__}(...)")
+    method = getattr(approver, "approve", None)
+    if callable(method):
+        return method  # type: ignore[no-any-return]
+    if callable(approver):
+        return approver
+    raise ConfigError(
+        "an approver is a callable ApprovalRequest -> Decision | bool or has a method approve(request); "
+        f"{type(approver).__qualname__} is neither"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,79 +73,38 @@ class Approval:
     call_id: str
     digest: str
     prompt: str
-    decision: Decision  # allow, deny or stop
+    decision: Decision  # allow, respond, modify, deny or stop
+    hook: str = ""
+    place: int = 0  # of the hook among all
+    ticket: str = ""
+    waited_s: float = 0.0
+    has_answered: bool = True  # False: nobody did; the decision is what was to happen then
 
     def covers(self, call_id: str, digest: str) -> bool:
         """Whether it grants exactly this call."""
-        return self.decision.verdict is Verdict.ALLOW and (self.call_id, self.digest) == (call_id, digest)
+        is_granted = self.decision.verdict in (Verdict.ALLOW, Verdict.RESPOND)
+        return is_granted and (self.call_id, self.digest) == (call_id, digest)
+
+    def answers(self, place: int, prompt: str, subject: ToolCall | CodeCall) -> bool:
+        """Whether it grants what the hook at `place` asks about this call or snippet."""
+        call_id = subject.call_id if isinstance(subject, ToolCall) else ""
+        return (self.place, self.prompt) == (place, prompt) and self.covers(call_id, subject.digest)
 
     def told(self) -> dict[str, object]:
         """What the trail keeps of it."""
         decision = self.decision
-        return {
+        made: dict[str, object] = {
+            "ticket": self.ticket,
+            "hook": self.hook,
             "prompt": self.prompt,
             "verdict": decision.verdict.value,
             "reason": decision.reason,
             "code": decision.code,
+            "answered": self.has_answered,
+            "waited_us": round(self.waited_s * 1e6),
         }
-
-
-class Desk:
-    """Where asks are answered. `interrupt` may be called from any thread and ends every wait at once."""
-
-    def __init__(self, approver: Approver | None, loop: LoopThread) -> None:
-        self._approver = approver
-        self._loop = loop
-        self._lock = threading.Lock()
-        self._waiting: set[Worker] = set()
-
-    def ask(self, subject: ToolCall | CodeCall, asked: Decision) -> Approval:
-        """Put one question. Whatever is no clear yes is a denial with its code."""
-        call_id = subject.call_id if isinstance(subject, ToolCall) else ""
-        return Approval(call_id, subject.digest, asked.prompt, self._decision(subject, asked))
-
-    def interrupt(self) -> None:
-        """End the waits that are open now; each is a denial with the code `interrupted`."""
-        with self._lock:
-            waiting = tuple(self._waiting)
-        for worker in waiting:
-            worker.wake()
-
-    def _decision(self, subject: ToolCall | CodeCall, asked: Decision) -> Decision:
-        approver = self._approver
-        if approver is None:
-            reason = f"it needs a person's approval ({asked.prompt}), and there is nobody to ask"
-            return Decision.deny(reason, code="approval_unavailable")
-        try:
-            return _granted(self._wait(lambda: approver(subject, asked.prompt, asked.timeout_s), asked.timeout_s))
-        except TimedOut:
-            return Decision.deny(f"nobody approved it within {asked.timeout_s} s", code="approval_timeout")
-        except Interrupted:
-            return Decision.deny("the run was interrupted while it waited for approval", code="interrupted")
-        except RunStopped as stop:
-            return Decision.stop(stop.reason)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001  whatever goes wrong while asking is no approval
-            return Decision.deny(f"asking for approval failed with {type(error).__name__}", code="approval_error")
-
-    def _wait(self, function: Callable[[], object], timeout_s: float | None) -> object:
-        # Always in a thread of its own: `interrupt` must be able to end the wait.
-        worker = Worker(function, self._loop, timeout_s)
-        with self._lock:
-            self._waiting.add(worker)
-        try:
-            return worker.wait()
-        finally:
-            with self._lock:
-                self._waiting.discard(worker)
-
-
-def _granted(answer: object) -> Decision:
-    if answer is True:
-        return Decision.allow()
-    if answer is False:
-        return Decision.deny("a person refused it", code="approval_denied")
-    if isinstance(answer, Decision) and answer.verdict in (Verdict.ALLOW, Verdict.DENY, Verdict.STOP):
-        return answer
-    return Decision.deny(f"the approver answered {type(answer).__name__}, not yes or no", code="approval_error")
+        if decision.arguments is not None:
+            made["edited"] = decision.arguments
+        if decision.verdict is Verdict.RESPOND:
+            made["value"] = Glimpse(decision.value)
+        return made

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 # The ways a call can end. 'unknown': its time was over, it may still run.
 STATUSES = frozenset({"ok", "error", "responded", "unknown"})
+
+
+def nothing_is_known(_value: object) -> bool:
+    """The answer where no trusted text is at hand."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +19,9 @@ class ToolCall:
     """One call of one tool, as it will be made if it is allowed.
 
     `arguments` is by keyword and read-only: the hook cannot change what it judges (Decision.modify does).
-    `digest` is the SHA-256 (hex) over the canonical form of tool and arguments.
+    `digest` is the SHA-256 (hex) over the canonical form of tool and arguments. The governor fills in what follows
+    `code`: `labels` are those of all results so far (flow.py), `grants` the ids of the delegations the call is made
+    under, outermost first, and `is_known` tells whether a value occurs in the task or in a trusted result.
     """
 
     call_id: str
@@ -26,6 +33,9 @@ class ToolCall:
     arguments: Mapping[str, object]
     digest: str
     code: str  # the snippet that made the call
+    labels: frozenset[str] = frozenset()
+    grants: tuple[str, ...] = ()
+    is_known: Callable[[object], bool] = field(default=nothing_is_known, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +52,14 @@ class CodeCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolOutcome:
-    """What came of a call: `status` is 'ok', 'error', 'responded' or 'unknown' (timed out, may still run)."""
+    """What came of a call: `status` is 'ok', 'error', 'responded' or 'unknown' (timed out, may still run).
+
+    An after-hook adds `labels` to say what the result is; they stay with the run (flow.py).
+    """
 
     status: str
     value: object = None
     error_type: str = ""
     error_message: str = ""
     duration_s: float = 0.0
+    labels: frozenset[str] = frozenset()

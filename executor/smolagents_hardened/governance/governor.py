@@ -1,40 +1,76 @@
 """The one way to a tool: judged, recorded, run, recorded. Whatever is in doubt is refused.
 
-Order matters: no tool runs before its INTENT is on record, nothing is given back before its OUTCOME is, and
-what runs is the governor's own copy of what the hooks were shown, proven by its digest.
+Order matters: delegation and budgets before any hook, no tool runs before its INTENT is on record, nothing is given
+back before its OUTCOME is, and what runs is the governor's own copy of what the hooks were shown, proven by its digest.
 """
 
 from __future__ import annotations
 
-import builtins
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.after import Aftermath, review
-from smolagents_hardened.governance.approval import Approval, Approver, Desk
+from smolagents_hardened.governance.approval import Approval, as_approver
 from smolagents_hardened.governance.arguments import private_copy
+from smolagents_hardened.governance.budget import Prices
 from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
+from smolagents_hardened.governance.delegation import Grant
+from smolagents_hardened.governance.desk import Desk
+from smolagents_hardened.governance.flow import Flow
 from smolagents_hardened.governance.hooks import Decision, Verdict, as_hook
 from smolagents_hardened.governance.judge import Candidate, Check, Judgement, Jury
 from smolagents_hardened.governance.ledger import Ledger
 from smolagents_hardened.governance.loop import LoopThread
-from smolagents_hardened.governance.served import Failed, Refused, Served, StillRunning, Value
+from smolagents_hardened.governance.served import Failed, Refused, Served, StillRunning, Value, rebuilt
+from smolagents_hardened.governance.standing import IN_FORCE, Charge, Standing
 from smolagents_hardened.governance.verdicts import Opinion, strictest
 
 Run = Callable[[Mapping[str, object]], object]
 
+# A person who edits a call sees it again as long as a hook asks: that has to end.
+MAX_EDITS = 3
 _INTERRUPTED = Decision.deny("the person at the keyboard interrupted the run", code="interrupted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """What a governor may be given besides hooks; everything is optional.
+
+    `approver` answers asks (an Approver or a callable). `hook_timeout_s` limits each hook that has no limit of its
+    own. `grant` is what the agent was lent; `prices` is what its calls cost. `now` gives seconds since 1970.
+    """
+
+    approver: object = None
+    hook_timeout_s: float | None = None
+    grant: Grant | None = None
+    prices: Prices | None = None
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One call on its way: what was found out about it, and under which grants and flows it is made."""
+
+    judgement: Judgement
+    standing: Standing
+    charge: Charge
+
+    @property
+    def call(self) -> ToolCall:
+        return self.judgement.candidate.call
 
 
 class Governor:
     """Serves the tool calls of one executor.
 
-    `clock` is monotonic, in seconds. `approver(call, prompt, timeout_s)` answers asks with True, False or a
-    Decision; it runs in a thread of its own. `hook_timeout_s` limits each hook. Without hooks every call is
-    allowed, and recorded. `loop` runs async hooks and may run async tools; `close` ends it.
+    `clock` is monotonic, in seconds. Without hooks every call is allowed, and recorded. `loop` runs async hooks and may
+    run async tools; `close` ends it. `flow` holds the labels of this run.
 
-    Raises ConfigError for something that is no hook.
+    Raises ConfigError for something that is no hook or no approver; AuditError when its first record cannot be written.
     """
 
     def __init__(
@@ -44,137 +80,204 @@ class Governor:
         *,
         clock: Callable[[], float],
         run_id: str,
-        approver: Approver | None = None,
-        hook_timeout_s: float | None = None,
+        authority: Authority | None = None,
     ) -> None:
         self.trail = trail
         self.run_id = run_id
         self.loop = LoopThread()
+        self.flow = Flow()
+        self._authority = authority or Authority()
         self._clock = clock
-        self._ledger = Ledger(trail)
-        self._jury = Jury(tuple(as_hook(hook) for hook in hooks), self.loop, hook_timeout_s)
-        self._desk = Desk(approver, self.loop)
+        self._ledger = Ledger(trail, run_id)
+        self._jury = Jury(tuple(as_hook(hook) for hook in hooks), self.loop, self._authority.hook_timeout_s)
+        approver = self._authority.approver
+        self._desk = Desk(None if approver is None else as_approver(approver), self.loop, clock)
+        grant = self._authority.grant
+        self._own = Standing(grant.lineage if grant is not None else (), (self.flow,))
+        if grant is not None:
+            self._ledger.delegation(grant.lineage)
+        self._ledger.policies(self._jury.hooks)
 
     def serve(self, call: ToolCall, check: Check, run: Run) -> Served:
         """Judge one call and, if it stands, run it.
 
-        `call.arguments` have been checked already; `check` is for those a hook puts in their place: it
-        returns the arguments to run with, or raises ValueError or TypeError. `run` gets them by keyword, as
-        a mapping of its own; it raises StillRunning for a tool that it gave up waiting for.
+        `call.arguments` have been checked already; `check` is for those that a hook or a person puts in their place:
+        it returns the arguments to run with, or raises ValueError or TypeError. `run` gets them by keyword, as a
+        mapping of its own; it raises StillRunning for a tool that it gave up waiting for.
 
         Raises RunStopped, after it is on record; AuditError when a record cannot be written (then the tool
         was not run; only if the message says that it has run, its result is withheld); KeyboardInterrupt
         and SystemExit as they come.
         """
-        approvals: list[Approval] = []
+        self._ledger.policies(self._jury.hooks)
+        standing = self._own.within(IN_FORCE.get())
+        call = replace(call, labels=standing.labels, grants=standing.ids, is_known=standing.is_known)
         try:
-            judgement = self._jury.judge(call, check)
-            judgement.decision = self._settled(judgement, approvals)
+            case = self._judged(call, check, standing)
         except (KeyboardInterrupt, SystemExit):
-            self._ledger.refusal(Judgement(Candidate(call, {}), _INTERRUPTED), approvals)
+            self._ledger.refusal(Judgement(Candidate(call, {}), _INTERRUPTED))
             raise
-        decision = judgement.decision
+        decision = case.judgement.decision
         if decision.verdict in (Verdict.STOP, Verdict.DENY):
-            self._ledger.refusal(judgement, approvals)
+            self._ledger.refusal(case.judgement)
             return _refused(decision)
-        self._ledger.intent(judgement, approvals)
+        self._ledger.intent(case.judgement)
         if decision.verdict is Verdict.RESPOND:
-            return self._conclude(judgement.candidate, ToolOutcome("responded", decision.value), None)
-        return self._run(judgement.candidate, run)
+            return self._conclude(case, case.judgement.candidate, ToolOutcome("responded", decision.value), None)
+        return self._run(case, run)
 
     def judge_code(self, code: CodeCall) -> Refused | None:
         """Judge one snippet before it runs and record it; None lets it run. Raises RunStopped and
         AuditError.
         """
-        approvals: list[Approval] = []
+        self._ledger.policies(self._jury.hooks)
+        opinions: list[Opinion] = []
         try:
-            opinions = self._jury.judge_code(code)
-            decision = self._granted(code, strictest(opinions), opinions, approvals)
+            refused = self._own.within(IN_FORCE.get()).standing(self._authority.now())
+            opinions = self._jury.judge_code(code) if refused is None else []
+            decision = refused or self._code_decision(code, opinions)
         except (KeyboardInterrupt, SystemExit):
-            self._ledger.code(code, _INTERRUPTED, (), approvals)
+            self._ledger.code(code, _INTERRUPTED, opinions)
             raise
-        self._ledger.code(code, decision, opinions, approvals)
+        self._ledger.code(code, decision, opinions)
         return None if decision.verdict is Verdict.ALLOW else _refused(decision)
 
-    def interrupt(self) -> None:
+    def spend(self, agent: str, cost: Decimal) -> None:
+        """Charge what is no tool call: the tokens of a model, in the unit of the prices. The next call sees it."""
+        for grant in self._own.within(IN_FORCE.get()).grants:
+            grant.meter.spend("", agent, cost=cost)
+
+    def interrupt(self, reason: str = "") -> None:
         """End every wait for an approval, now, as a refusal with the code `interrupted`. Any thread may
         call it.
         """
-        self._desk.interrupt()
+        self._desk.interrupt(reason)
 
     def close(self) -> None:
         """End the thread for async hooks. Idempotent; the trail is its owner's to close."""
         self.loop.close()
 
-    def _settled(self, judgement: Judgement, approvals: list[Approval]) -> Decision:
+    def _judged(self, call: ToolCall, check: Check, standing: Standing) -> _Case:
+        """Delegation, budgets, hooks, people; in the end the budgets are charged."""
+        authority = self._authority
+        try:
+            charge = Charge.of(standing, call, authority.prices)
+        except Exception as error:  # noqa: BLE001  a call whose price nobody knows is not made
+            denial = Decision.deny(f"its price could not be found out: {type(error).__name__}", code="hook_error:price")
+            return _Case(Judgement(Candidate(call, {}), denial), standing, Charge(()))
+        refused = charge.refusal(call, authority.now(), self._clock())
+        if refused is not None:
+            return _Case(Judgement(Candidate(call, {}), refused), standing, charge)
+        judgement = self._jury.judge(call, check)
+        judgement.decision = self._settled(judgement, check)
+        case = _Case(judgement, standing, charge)
+        if judgement.decision.verdict is Verdict.ALLOW:
+            # Again, and now for good: a person may have thought for an hour, a hook may have changed the arguments.
+            judgement.decision = self._charged(case) or judgement.decision
+        return case
+
+    def _charged(self, case: _Case) -> Decision | None:
+        stands = case.standing.standing(self._authority.now())
+        return stands or case.charge.take(case.call, self._clock())
+
+    def _settled(self, judgement: Judgement, check: Check) -> Decision:
         """The last word: the hooks' decision, if every ask is granted for exactly the call that would run."""
-        candidate, decision = judgement.candidate, judgement.decision
-        call = candidate.call
-        decision = self._granted(call, decision, tuple(judgement.asks.values()), approvals)
-        if decision.verdict not in (Verdict.ALLOW, Verdict.RESPOND):
-            return decision
-        is_covered = all(approval.covers(call.call_id, call.digest) for approval in approvals)
-        if not is_covered or not candidate.is_unchanged():
+        approvals: list[Approval] = []
+        decision = self._granted(judgement, approvals)
+        for _ in range(MAX_EDITS):
+            if decision.verdict is not Verdict.MODIFY:
+                break
+            author = approvals.pop()
+            if not self._jury.edited(judgement, decision, check):
+                return judgement.decision
+            # Whoever wrote these arguments has approved them: of exactly this digest.
+            digest = judgement.candidate.call.digest
+            approvals.append(replace(author, digest=digest, decision=Decision.allow("edited by a person")))
+            decision = self._granted(judgement, approvals)
+        if decision.verdict is Verdict.MODIFY:
+            return Decision.deny(f"it was edited more than {MAX_EDITS} times", code="too_many_modifications")
+        if decision.verdict in (Verdict.ALLOW, Verdict.RESPOND) and not judgement.candidate.is_unchanged():
             return Decision.deny("its arguments changed while they were judged", code="arguments_changed")
         return decision
 
-    def _granted(
-        self,
-        subject: ToolCall | CodeCall,
-        decision: Decision,
-        opinions: Sequence[Opinion],
-        approvals: list[Approval],
-    ) -> Decision:
-        """`decision`, unless it refuses already or an ask among the opinions is not granted. Nobody is
-        asked in vain.
+    def _granted(self, judgement: Judgement, approvals: list[Approval]) -> Decision:
+        """The judgement's decision, unless it refuses already or an ask is not granted. A person's edit comes back as
+        modify, a person's answer as respond. Nobody is asked in vain, nor twice.
         """
+        decision, call = judgement.decision, judgement.candidate.call
         if decision.verdict in (Verdict.STOP, Verdict.DENY):
             return decision
-        for opinion in opinions:
-            if opinion.decision.verdict is Verdict.ASK:
-                approval = self._desk.ask(subject, opinion.decision)
-                approvals.append(approval)
-                if approval.decision.verdict is not Verdict.ALLOW:
-                    return approval.decision
+        for place, opinion in judgement.asks.items():
+            prompt = opinion.decision.prompt
+            if any(approval.answers(place, prompt, call) for approval in approvals):
+                continue
+            approval = self._desk.ask(call, opinion, place)
+            self._ledger.approval(call, approval)
+            approvals.append(approval)
+            if approval.decision.verdict is Verdict.RESPOND:
+                decision = approval.decision
+            elif approval.decision.verdict is not Verdict.ALLOW:
+                return approval.decision
         return decision
 
-    def _run(self, candidate: Candidate, run: Run) -> Served:
+    def _code_decision(self, code: CodeCall, opinions: Sequence[Opinion]) -> Decision:
+        decision = strictest(opinions)
+        for place, opinion in enumerate(opinions):
+            is_asked = opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow
+            if is_asked and decision.verdict is Verdict.ALLOW:
+                approval = self._desk.ask(code, opinion, place)
+                self._ledger.approval(code, approval)
+                decision = approval.decision
+        return decision
+
+    def _run(self, case: _Case, run: Run) -> Served:
         # The after-hooks see what was judged, whatever the tool does to the arguments it gets.
+        candidate = case.judgement.candidate
         judged = Candidate(candidate.call, private_copy(candidate.arguments))
-        started = self._clock()
+        started, token = self._clock(), IN_FORCE.set(case.standing)
         try:
             value = run(candidate.arguments)
         except StillRunning as error:
-            return self._failed(judged, "unknown", error, started)
+            return self._failed(case, judged, ("unknown", error, self._spent(case, started)))
         except Exception as error:  # noqa: BLE001  a tool's exception is the snippet's to handle
-            return self._failed(judged, "error", error, started)
+            return self._failed(case, judged, ("error", error, self._spent(case, started)))
         except BaseException as error:
             status = "stopped" if isinstance(error, RunStopped) else "interrupted"
-            outcome = ToolOutcome(status, None, type(error).__name__, str(error), self._clock() - started)
+            outcome = ToolOutcome(status, None, type(error).__name__, str(error), self._spent(case, started))
             self._ledger.outcome(judged.call, Aftermath(outcome))
             raise
-        return self._conclude(judged, ToolOutcome("ok", value, duration_s=self._clock() - started), None)
+        finally:
+            IN_FORCE.reset(token)
+        return self._conclude(case, judged, ToolOutcome("ok", value, duration_s=self._spent(case, started)), None)
 
-    def _failed(self, candidate: Candidate, status: str, error: Exception, started: float) -> Served:
-        outcome = ToolOutcome(status, None, type(error).__name__, _message(error), self._clock() - started)
-        return self._conclude(candidate, outcome, error)
+    def _spent(self, case: _Case, started: float) -> float:
+        wall_s = self._clock() - started
+        case.charge.took(case.call, wall_s)
+        return wall_s
 
-    def _conclude(self, candidate: Candidate, outcome: ToolOutcome, error: Exception | None) -> Served:
+    def _failed(self, case: _Case, judged: Candidate, failure: tuple[str, Exception, float]) -> Served:
+        status, error, wall_s = failure
+        outcome = ToolOutcome(status, None, type(error).__name__, _message(error), wall_s)
+        return self._conclude(case, judged, outcome, error)
+
+    def _conclude(self, case: _Case, judged: Candidate, outcome: ToolOutcome, error: Exception | None) -> Served:
         try:
-            aftermath = review(self._jury, candidate, outcome)
+            aftermath = review(self._jury, judged, outcome)
         except (KeyboardInterrupt, SystemExit) as interrupt:
             stop = RunStopped(type(interrupt).__name__)
-            self._ledger.outcome(candidate.call, Aftermath(outcome, stop=stop))
+            self._ledger.outcome(judged.call, Aftermath(outcome, stop=stop))
             raise
-        self._ledger.outcome(candidate.call, aftermath)
+        final = aftermath.outcome
+        # Marked before anything is given back: a result without its label must not exist for a moment.
+        case.standing.took(judged.call, final.value, frozenset(final.labels))
+        self._ledger.outcome(judged.call, aftermath)
         if aftermath.stop is not None:
             raise aftermath.stop
         if aftermath.refused is not None:
             return aftermath.refused
-        final = aftermath.outcome
         if final.status in ("ok", "responded"):
             return Value(final.value)
-        return Failed(error if error is not None and final is outcome else _rebuilt(final))
+        return Failed(error if error is not None and not aftermath.replaced_by else rebuilt(final))
 
 
 def _refused(decision: Decision) -> Refused:
@@ -188,11 +291,3 @@ def _message(error: Exception) -> str:
         return str(error)
     except Exception:  # noqa: BLE001  an exception that cannot tell what it is must not hide that the tool ran
         return ""
-
-
-def _rebuilt(outcome: ToolOutcome) -> Exception:
-    """The exception that a hook's ToolOutcome tells of; of a builtin type, since it came as a name."""
-    kind = getattr(builtins, outcome.error_type, None)
-    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError | ExceptionGroup):
-        return kind(outcome.error_message)
-    return RuntimeError(outcome.error_message or "a hook replaced the result by an error")

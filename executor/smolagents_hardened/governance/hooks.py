@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -26,6 +27,8 @@ class Verdict(StrEnum):
 class Decision:
     """One verdict with its reason. Made by the class methods only; a Decision is never true or false by
     itself.
+
+    A policy fills in `rule` (which rule spoke) and `version` (the SHA-256 of the policy it stands in).
     """
 
     verdict: Verdict
@@ -36,6 +39,9 @@ class Decision:
     prompt: str = ""
     timeout_s: float | None = None
     approvers: tuple[str, ...] = field(default=())
+    otherwise: Decision | None = None
+    rule: str = ""
+    version: str = ""
 
     @classmethod
     def allow(cls, reason: str = "") -> Decision:
@@ -61,10 +67,19 @@ class Decision:
 
     @classmethod
     def ask(
-        cls, prompt: str, *, timeout_s: float | None = None, approvers: tuple[str, ...] = (), reason: str = ""
+        cls,
+        prompt: str,
+        *,
+        timeout_s: float | None = None,
+        approvers: tuple[str, ...] = (),
+        reason: str = "",
+        otherwise: Decision | None = None,
     ) -> Decision:
-        """Ask a person; without an answer in time the call is denied."""
-        return cls(Verdict.ASK, reason, prompt=prompt, timeout_s=timeout_s, approvers=tuple(approvers))
+        """Ask a person, one of `approvers` if any are named. Without an answer within `timeout_s` the call gets
+        `otherwise` (an allow, deny, respond or stop), or is denied.
+        """
+        made = cls(Verdict.ASK, reason, prompt=prompt, timeout_s=timeout_s, approvers=tuple(approvers))
+        return replace(made, otherwise=otherwise)
 
     @classmethod
     def stop(cls, reason: str) -> Decision:
@@ -77,7 +92,10 @@ class Decision:
 
 @runtime_checkable
 class Hook(Protocol):
-    """Asked before each tool call. May also have `after_tool_call(call, outcome)` and `before_code(code)`."""
+    """Asked before each tool call. May also have `after_tool_call(call, outcome)` and `before_code(code)`.
+
+    Attributes it may have: `name` for the trail, `timeout_s` (in place of the governor's limit for every hook).
+    """
 
     def before_tool_call(self, call: ToolCall) -> Decision:
         """Judge one call; anything but a Decision, and any exception, is a denial."""
@@ -90,16 +108,27 @@ class AfterHook(Protocol):
         """Look at, or replace, what a tool gave before the snippet sees it."""
 
 
+class Versioned(Protocol):
+    """A hook whose rules can change while it is in use: the trail tells each version that was in force."""
+
+    def described(self) -> dict[str, object]:
+        """What the trail says of the rules in force; `digest` among it. Cheap: asked before each call."""
+
+
 @dataclass(frozen=True, slots=True)
 class NamedHook:
-    """A hook as the governor holds it: its name for the trail, and its two optional halves where it has
-    them.
+    """A hook as the governor holds it: its name for the trail, and its optional halves where it has them.
+
+    With `is_shadow` it is asked and recorded, and nothing it says counts.
     """
 
     name: str
     before: Callable[[ToolCall], object]
     after: Callable[[ToolCall, ToolOutcome], object] | None = None
     code: Callable[[CodeCall], object] | None = None
+    timeout_s: float | None = None
+    is_shadow: bool = False
+    described: Callable[[], dict[str, object]] | None = None
 
     def before_tool_call(self, call: ToolCall) -> Decision:
         """Ask the hook as it is; what it returns is checked by whoever asks."""
@@ -115,20 +144,47 @@ def as_hook(hook: object) -> NamedHook:
         return hook
     if isinstance(hook, type):
         raise ConfigError(f"{hook.__qualname__} is a class: give an instance of it, {hook.__qualname__}(...)")
+    name, timeout_s = _name(hook), _timeout_s(hook)
     before = getattr(hook, "before_tool_call", None)
     if before is None and callable(hook):
-        return NamedHook(_name(hook), hook)
+        return NamedHook(name, hook, timeout_s=timeout_s)
     if not callable(before):
         raise ConfigError(
             "a hook is a callable ToolCall -> Decision or has a method before_tool_call(call); "
             f"{type(hook).__qualname__} is neither"
         )
-    return NamedHook(_name(hook), before, _method(hook, "after_tool_call"), _method(hook, "before_code"))
+    return NamedHook(
+        name,
+        before,
+        _method(hook, "after_tool_call"),
+        _method(hook, "before_code"),
+        timeout_s,
+        getattr(hook, "is_shadow", False) is True,
+        _method(hook, "described"),
+    )
+
+
+def shadow(hook: object) -> NamedHook:
+    """The same hook, asked and recorded, but without effect: for trying a policy on real traffic.
+
+    It sees no results: what it would make of one is not known before it has.
+    """
+    return replace(as_hook(hook), is_shadow=True, after=None)
 
 
 def _name(hook: object) -> str:
     name = getattr(hook, "name", None) or getattr(hook, "__qualname__", None)
     return name if isinstance(name, str) else type(hook).__qualname__
+
+
+def _timeout_s(hook: object) -> float | None:
+    timeout_s = getattr(hook, "timeout_s", None)
+    if timeout_s is None:
+        return None
+    is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+    if not is_number or not math.isfinite(timeout_s) or timeout_s <= 0:
+        raise ConfigError(f"timeout_s of hook {_name(hook)} must be a positive number of seconds, not {timeout_s!r}")
+    return float(timeout_s)
 
 
 def _method(hook: object, name: str) -> Callable[..., object] | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from smolagents_hardened.audit.digest import digest
 from smolagents_hardened.errors import RunStopped
+from smolagents_hardened.governance.answers import fault, owned
 from smolagents_hardened.governance.arguments import for_hook, private_copy
 from smolagents_hardened.governance.asking import TimedOut, ask
 from smolagents_hardened.governance.call import CodeCall, ToolCall
@@ -55,6 +55,7 @@ class Judgement:
     requested: Mapping[str, object] | None = None  # the snippet's own arguments, once a hook has changed them
     opinions: list[Opinion] = field(default_factory=list)
     asks: dict[int, Opinion] = field(default_factory=dict)  # place of the hook -> its latest ask, of any round
+    rounds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Jury:
 
     hooks: Sequence[NamedHook]
     loop: LoopThread
-    timeout_s: float | None = None
+    timeout_s: float | None = None  # for each hook that has no limit of its own
 
     def judge(self, call: ToolCall, check: Check) -> Judgement:
         """Ask all hooks; check a changed call and ask them all again, in at most MAX_ROUNDS rounds.
@@ -77,12 +78,23 @@ class Jury:
             told = str(error) if isinstance(error, ValueError) else type(error).__name__
             denial = Decision.deny(f"its arguments cannot be read: {told}", code="invalid_arguments")
             return Judgement(Candidate(call, {}), denial)
-        for number in range(1, MAX_ROUNDS + 1):
-            if self._is_settled(judgement, number, check):
-                return judgement
+        self._rounds(judgement, check)
+        return judgement
+
+    def edited(self, judgement: Judgement, edit: Decision, check: Check) -> bool:
+        """Put a person's arguments in place: checked, then judged by all hooks again. False where they do not fit."""
+        judgement.decision = edit
+        if _change(judgement, check):
+            self._rounds(judgement, check)
+        return judgement.decision.verdict not in (Verdict.DENY, Verdict.STOP)
+
+    def _rounds(self, judgement: Judgement, check: Check) -> None:
+        first = judgement.rounds + 1
+        for judgement.rounds in range(first, first + MAX_ROUNDS):
+            if self._is_settled(judgement, check):
+                return
         reason = f"the hooks still change its arguments after {MAX_ROUNDS} rounds"
         judgement.decision = Decision.deny(reason, code="too_many_modifications")
-        return judgement
 
     def judge_code(self, code: CodeCall) -> list[Opinion]:
         """Ask the hooks that look at code; they may allow, deny, ask or stop."""
@@ -92,8 +104,9 @@ class Jury:
                 continue
             decision = self.ask(hook, hook.code, code)
             if decision.verdict in (Verdict.MODIFY, Verdict.RESPOND):
-                decision = _wrong(hook.name, f"{decision.verdict}, which does not fit a snippet,")
-            opinions.append(Opinion(hook.name, 1, decision))
+                reason = f"hook {hook.name} returned {decision.verdict}, which does not fit a snippet"
+                decision = Decision.deny(reason, code="hook_error:type")
+            opinions.append(Opinion(hook.name, 1, decision, hook.is_shadow))
         return opinions
 
     def ask(self, hook: NamedHook, function: Callable[[Subject], object], subject: Subject) -> Decision:
@@ -102,28 +115,27 @@ class Jury:
         RunStopped out of a hook is its stop. KeyboardInterrupt and SystemExit are the person's at the
         keyboard: they pass.
         """
+        timeout_s = self.timeout_s if hook.timeout_s is None else hook.timeout_s
         try:
-            return _checked(hook.name, ask(lambda: function(subject), self.loop, self.timeout_s))
+            return _checked(hook.name, ask(lambda: function(subject), self.loop, timeout_s))
         except RunStopped as stop:
             return Decision.stop(stop.reason)
         except TimedOut:
-            return Decision.deny(
-                f"hook {hook.name} did not answer within {self.timeout_s} s", code="hook_error:timeout"
-            )
+            return Decision.deny(f"hook {hook.name} did not answer within {timeout_s} s", code="hook_error:timeout")
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  whatever goes wrong in a hook is a denial
             return Decision.deny(f"hook {hook.name} failed with {type(error).__name__}", code="hook_error:exception")
 
-    def _is_settled(self, judgement: Judgement, number: int, check: Check) -> bool:
+    def _is_settled(self, judgement: Judgement, check: Check) -> bool:
         """One round; False when the arguments have changed and all have to be asked again."""
         latest = []
         for place, hook in enumerate(self.hooks):
             candidate = judgement.candidate
             shown = replace(candidate.call, arguments=for_hook(candidate.arguments))
-            opinion = Opinion(hook.name, number, self.ask(hook, hook.before, shown))
+            opinion = Opinion(hook.name, judgement.rounds, self.ask(hook, hook.before, shown), hook.is_shadow)
             latest.append(opinion)
-            if opinion.decision.verdict is Verdict.ASK:
+            if opinion.decision.verdict is Verdict.ASK and not hook.is_shadow:
                 judgement.asks[place] = opinion
         judgement.opinions += latest
         judgement.decision = strictest(latest)
@@ -137,7 +149,7 @@ def _change(judgement: Judgement, check: Check) -> bool:
         new = Candidate.of(old.call, check(private_copy(judgement.decision.arguments or {})))
     except Exception as error:  # noqa: BLE001  arguments that cannot be checked are not run
         told = str(error) if isinstance(error, ValueError | TypeError) else type(error).__name__
-        reason = f"a hook changed the arguments to ones that do not fit: {told}"
+        reason = f"the arguments were changed to ones that do not fit: {told}"
         judgement.decision = Decision.deny(reason, code="invalid_arguments")
         return False
     if new.call.digest == old.call.digest:
@@ -151,26 +163,9 @@ def _change(judgement: Judgement, check: Check) -> bool:
 
 def _checked(hook: str, answer: object) -> Decision:
     """A Decision that is what it says; anything else is a denial that names the hook."""
-    if answer is None:
-        return Decision.deny(f"hook {hook} returned None instead of a Decision", code="hook_error:none")
-    if not isinstance(answer, Decision):
-        return _wrong(hook, type(answer).__name__)
-    if not isinstance(answer.verdict, Verdict) or not _has_right_types(answer):
-        return _wrong(hook, "a Decision with a field of the wrong type")
-    if answer.verdict is not Verdict.MODIFY:
-        return answer
-    arguments: object = answer.arguments
-    if not isinstance(arguments, Mapping) or not all(type(name) is str for name in arguments):
-        return _wrong(hook, "modify without arguments by keyword")
-    return replace(answer, arguments=private_copy(arguments))  # the hook may have kept what it returned
-
-
-def _has_right_types(decision: Decision) -> bool:
-    texts: tuple[object, ...] = (decision.reason, decision.code, decision.prompt)
-    timeout_s: object = decision.timeout_s
-    is_limit = timeout_s is None or (isinstance(timeout_s, int | float) and 0 <= timeout_s <= threading.TIMEOUT_MAX)
-    return is_limit and all(isinstance(text, str) for text in texts)
-
-
-def _wrong(hook: str, what: str) -> Decision:
-    return Decision.deny(f"hook {hook} returned {what} instead of a Decision", code="hook_error:type")
+    wrong = fault(answer)
+    if wrong is not None:
+        code = "hook_error:none" if answer is None else "hook_error:type"
+        return Decision.deny(f"hook {hook} returned {wrong} instead of a Decision", code=code)
+    assert isinstance(answer, Decision)  # nosec B101 - `fault` has said so
+    return owned(answer)

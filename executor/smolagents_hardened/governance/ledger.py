@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from smolagents_hardened.audit.digest import digest_value
+from smolagents_hardened.audit.digest import TooLarge, digest_value
 from smolagents_hardened.audit.plain import Glimpse
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import AuditError
 from smolagents_hardened.governance.after import Aftermath
 from smolagents_hardened.governance.approval import Approval
 from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
-from smolagents_hardened.governance.hooks import Decision, Verdict
+from smolagents_hardened.governance.delegation import Grant
+from smolagents_hardened.governance.hooks import Decision, NamedHook, Verdict
 from smolagents_hardened.governance.judge import Judgement
 from smolagents_hardened.governance.verdicts import Opinion
+
+
+# A result is digested for the record only, so a huge one must not cost seconds; arguments are always digested whole.
+MAX_RESULT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +27,25 @@ class Ledger:
     """Writes the records of one governor. Every method raises AuditError when its record is not written."""
 
     trail: Trail
+    run: str
+    _versions: dict[int, object] = field(default_factory=dict)  # place of a hook -> digest of its rules on record
 
-    def code(
-        self, code: CodeCall, decision: Decision, opinions: Sequence[Opinion], approvals: Sequence[Approval]
-    ) -> None:
+    def policies(self, hooks: Sequence[NamedHook]) -> None:
+        """Each set of rules that is in force and not yet on record, or that has changed since ("policy_load")."""
+        for place, hook in enumerate(hooks):
+            if hook.described is None:
+                continue
+            described = hook.described()
+            version = (described.get("digest"), described.get("error"))
+            if self._versions.get(place) != version:
+                self.trail.append("policy_load", run=self.run, hook=hook.name, shadow=hook.is_shadow, **described)
+                self._versions[place] = version
+
+    def delegation(self, lineage: Sequence[Grant]) -> None:
+        """What the agent was lent, outermost first ("delegation")."""
+        self.trail.append("delegation", run=self.run, grants=[grant.delegation.told() for grant in lineage])
+
+    def code(self, code: CodeCall, decision: Decision, opinions: Sequence[Opinion]) -> None:
         """A snippet that is about to run ("code"), or is not to ("code_refusal")."""
         is_refused = decision.verdict is not Verdict.ALLOW
         refusal: dict[str, object] = {"reason": decision.reason, "code": decision.code} if is_refused else {}
@@ -34,18 +54,25 @@ class Ledger:
             **_where(code),
             text=code.code,
             digest=code.digest,
-            **_why(opinions, approvals),
+            **_why(opinions),
             **refusal,
         )
 
-    def refusal(self, judgement: Judgement, approvals: Sequence[Approval]) -> None:
+    def approval(self, subject: ToolCall | CodeCall, approval: Approval) -> None:
+        """What a person, or nobody, has answered, before anything comes of it ("approval")."""
+        about: dict[str, object] = {"run": subject.run, "digest": subject.digest}
+        if isinstance(subject, ToolCall):
+            about |= {"call": subject.call_id, "tool": subject.tool}
+        self.trail.append("approval", **about, **approval.told())
+
+    def refusal(self, judgement: Judgement) -> None:
         """A call that is not made, and why."""
         decision = judgement.decision
-        self.trail.append("refusal", **_call(judgement, approvals), reason=decision.reason, code=decision.code)
+        self.trail.append("refusal", **_call(judgement), reason=decision.reason, code=decision.code)
 
-    def intent(self, judgement: Judgement, approvals: Sequence[Approval]) -> None:
+    def intent(self, judgement: Judgement) -> None:
         """A call that is about to be made, or answered by a hook."""
-        self.trail.append("intent", **_call(judgement, approvals), effect=judgement.decision.verdict.value)
+        self.trail.append("intent", **_call(judgement), effect=judgement.decision.verdict.value)
 
     def outcome(self, call: ToolCall, aftermath: Aftermath) -> None:
         """What came of a call whose intent is on record."""
@@ -55,8 +82,10 @@ class Ledger:
             more = {"result": Glimpse(outcome.value), "result_digest": _digest(outcome.value)}
         if outcome.error_type:
             more = {"error_type": outcome.error_type, "error": Glimpse(outcome.error_message)}
+        if outcome.labels:
+            more["labels"] = sorted(outcome.labels)
         if aftermath.replaced_by:
-            more["replaced_by"] = aftermath.replaced_by
+            more["replaced_by"] = list(aftermath.replaced_by)
         if aftermath.refused is not None:
             more |= {"withheld": aftermath.refused.reason, "code": aftermath.refused.code}
         if aftermath.stop is not None:
@@ -80,7 +109,7 @@ def _where(about: ToolCall | CodeCall) -> dict[str, object]:
     return {"run": about.run, "step": about.step, "agent": about.agent, "delegation": list(about.delegation)}
 
 
-def _call(judgement: Judgement, approvals: Sequence[Approval]) -> dict[str, object]:
+def _call(judgement: Judgement) -> dict[str, object]:
     call = judgement.candidate.call
     arguments = judgement.candidate.arguments or call.arguments
     made = {
@@ -92,18 +121,21 @@ def _call(judgement: Judgement, approvals: Sequence[Approval]) -> dict[str, obje
     }
     if judgement.requested is not None:
         made["requested"] = dict(judgement.requested)
-    return made | _why(judgement.opinions, approvals)
+    if call.labels:
+        made["labels"] = sorted(call.labels)
+    if call.grants:
+        made["grants"] = list(call.grants)
+    return made | _why(judgement.opinions)
 
 
-def _why(opinions: Sequence[Opinion], approvals: Sequence[Approval]) -> dict[str, object]:
-    made: dict[str, object] = {"decisions": [opinion.told() for opinion in opinions]}
-    if approvals:
-        made["approvals"] = [approval.told() for approval in approvals]
-    return made
+def _why(opinions: Sequence[Opinion]) -> dict[str, object]:
+    return {"decisions": [opinion.told() for opinion in opinions]}
 
 
 def _digest(value: object) -> str:
     try:
-        return digest_value(value)
+        return digest_value(value, limit_bytes=MAX_RESULT_BYTES)
+    except TooLarge:
+        return f"more than {MAX_RESULT_BYTES} bytes"
     except Exception:  # noqa: BLE001  a result that has no digest (too deep, a closed image) is recorded without one
         return ""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass
+
+from smolagents_hardened.governance.call import ToolOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,14 @@ class StillRunning(TimeoutError):
 
     The OUTCOME then says `unknown`.
     """
+
+
+def rebuilt(outcome: ToolOutcome) -> Exception:
+    """The exception that a hook's ToolOutcome tells of; of a builtin type, since it came as a name."""
+    kind = getattr(builtins, outcome.error_type, None)
+    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError | ExceptionGroup):
+        return kind(outcome.error_message)
+    return RuntimeError(outcome.error_message or "a hook replaced the result by an error")
 
 
 def refusal_text(tool: str, refused: Refused) -> str:

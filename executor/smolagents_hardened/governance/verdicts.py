@@ -6,26 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smolagents_hardened.audit.digest import digest, digest_value
+from smolagents_hardened.audit.plain import Glimpse
 from smolagents_hardened.governance.hooks import Decision, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one hook said, in which round of judging (from 1)."""
+    """What one hook said, in which round of judging (from 1). One of a shadow hook does not count."""
 
     hook: str
     round: int
     decision: Decision
+    is_shadow: bool = False
 
     def told(self) -> dict[str, object]:
         """What the trail keeps of it: the filled fields of the decision only."""
         decision = self.decision
         made: dict[str, object] = {"hook": self.hook, "round": self.round, "verdict": decision.verdict.value}
-        for name in ("reason", "code", "prompt"):
+        for name in ("reason", "code", "prompt", "rule", "version"):
             if getattr(decision, name):
                 made[name] = getattr(decision, name)
         if decision.arguments is not None:
             made["arguments"] = decision.arguments
+        if decision.verdict is Verdict.RESPOND:
+            made["value"] = Glimpse(decision.value)
+        if self.is_shadow:
+            made["shadow"] = True
         return made
 
 
@@ -33,12 +39,13 @@ def strictest(opinions: Sequence[Opinion]) -> Decision:
     """The decision that counts among those of one round: stop > deny > respond > modify > allow; no opinion
     allows.
 
-    Asks are left out: they do not compete, each has to be granted (see judge.py). Two modifies to different
-    arguments, or two different responses, contradict each other and deny. Within one verdict the first
+    Asks are left out: they do not compete, each has to be granted (see judge.py); so are shadow hooks. Two modifies
+    to different arguments, or two different responses, contradict each other and deny. Within one verdict the first
     hook's word counts.
     """
+    said = [opinion.decision for opinion in opinions if not opinion.is_shadow]
     for verdict in (Verdict.STOP, Verdict.DENY, Verdict.RESPOND, Verdict.MODIFY):
-        found = [opinion.decision for opinion in opinions if opinion.decision.verdict is verdict]
+        found = [decision for decision in said if decision.verdict is verdict]
         if not found:
             continue
         if verdict in (Verdict.RESPOND, Verdict.MODIFY) and _contradict(found):

@@ -208,6 +208,12 @@ SCRATCH_RIGHTS = (
 # Where glibc keeps POSIX semaphores, sem_overview(7); a backend that gives one bounds it.
 SHARED_MEMORY = "/dev/shm"
 SHARED_MEMORY_RIGHTS = READ_FILE | READ_DIRECTORY | WRITE_FILE | REMOVE_FILE | MAKE_FILE
+# The image and what Python asks of /proc; not the rest of /proc, which tells of the host (its command line, its disks).
+READABLE = (
+    *("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt"),
+    *("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"),
+    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/version"),
+)
 TCP_BIND_AND_CONNECT = 0b11  # ABI 4
 ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # ABI 6
 LANDLOCK_CREATE_RULESET_VERSION = 1
@@ -231,7 +237,9 @@ def restrict_files(scratch: str) -> dict[str, object]:
     words = [handled] + [TCP_BIND_AND_CONNECT] * (abi >= 4) + [ABSTRACT_SOCKETS_AND_SIGNALS] * (abi >= 6)
     attributes = b"".join(word.to_bytes(8, "little") for word in words)
     ruleset = must("landlock", kernel("landlock_create_ruleset", attributes, len(attributes), 0))
-    allow_beneath(ruleset, "/", READ_FILE | READ_DIRECTORY)
+    for path in READABLE:
+        if os.path.exists(path):
+            allow_beneath(ruleset, path, READ_FILE | READ_DIRECTORY if os.path.isdir(path) else READ_FILE)
     allow_beneath(ruleset, scratch, sum(SCRATCH_RIGHTS) & handled)
     allow_beneath(ruleset, os.devnull, READ_FILE | WRITE_FILE)
     if os.path.isdir(SHARED_MEMORY):

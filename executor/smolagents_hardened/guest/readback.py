@@ -107,5 +107,5 @@ def _lines(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return []

@@ -129,7 +129,7 @@ def _not_parsed(error: SyntaxError) -> str:
     text = (error.text or "").rstrip("\n")
     pointer = " " * max((error.offset or 1) - 1, 0) + "^"
     head = f"Code parsing failed on line {error.lineno} due to: {type(error).__name__}: {error}"
-    return _bounded(f"{head}\n{text}\n{pointer}" if text else head)
+    return _bounded(f"{head}\n    {text}\n    {pointer}" if text else head)
 
 
 def _failed_at(source: str, type_name: str, message: str) -> str:
@@ -140,9 +140,10 @@ def _explain(error: BaseException, code: str, file: str) -> Problem:
     """The message: the failing top-level statement, the error, and a trace of the user's own lines."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith("<step ")]
-    lineno = next((frame.lineno for frame in own if frame.filename == file), None)
+    failed = next((frame for frame in own if frame.filename == file), None)
+    source = _statement_at(code, (failed.lineno or 0, failed.colno or 0)) if failed else ""
     type_name = type(error).__name__
-    message = _failed_at(_statement_at(code, lineno), type_name, text_of(error, MESSAGE_CHARACTERS))
+    message = _failed_at(source, type_name, text_of(error, MESSAGE_CHARACTERS))
     if len(own) > 1:
         rows = [f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}: {frame.line}' for frame in own]
         if len(rows) > TRACE_FRAMES:
@@ -152,16 +153,17 @@ def _explain(error: BaseException, code: str, file: str) -> Problem:
     return Problem(type_name, _bounded(message))
 
 
-def _statement_at(code: str, lineno: int | None) -> str:
+def _statement_at(code: str, place: tuple[int, int]) -> str:
+    """The source of the top-level statement that spans this line and column; several may share a line."""
     for statement in ast.parse(code).body:
-        if lineno is not None and _first_line(statement) <= lineno <= (statement.end_lineno or 0):
+        if _start(statement) <= place <= (statement.end_lineno or 0, statement.end_col_offset or 0):
             return ast.get_source_segment(code, statement) or ""
     return ""
 
 
-def _first_line(statement: ast.stmt) -> int:
+def _start(statement: ast.stmt) -> tuple[int, int]:
     decorators: Sequence[ast.expr] = getattr(statement, "decorator_list", [])
-    return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+    return min((part.lineno, 0 if part is not statement else part.col_offset) for part in [statement, *decorators])
 
 
 def _bounded(text: str, characters: int = MESSAGE_CHARACTERS) -> str:

@@ -43,6 +43,9 @@ def chunks(blob: int, data: BytesLike) -> Iterator[Chunk]:
             yield Chunk(blob, size, offset, encode_base64(view[offset : offset + CHUNK_BYTES]))
 
 
+LEAST_COST = 4096  # a blob costs the host a buffer and its place in a table, however few bytes it has
+
+
 class Blobs:
     """The blobs of one incoming message: filled by Chunks in order, each taken exactly once.
 
@@ -94,9 +97,10 @@ class Blobs:
     def _begin(self, chunk: Chunk) -> bytearray:
         if chunk.blob != self._count:
             raise WireError("blob", f"blob {chunk.blob} where blob {self._count} is due")
-        if not 0 < chunk.size <= self._blob_left:
+        cost = max(chunk.size, LEAST_COST)
+        if chunk.size < 1 or cost > self._blob_left:
             raise WireError("blob-size", f"a blob of {chunk.size} bytes; {self._blob_left} are left")
-        self._blob_left -= chunk.size
+        self._blob_left -= cost
         self._count += 1
         self._filled = 0
         return bytearray(chunk.size)

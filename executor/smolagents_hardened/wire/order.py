@@ -68,7 +68,7 @@ TRANSITIONS: dict[tuple[State, Side, type[Message]], State] = {
     (S.FINISHING, "host", Result): S.FINISHING,
 }
 # The messages that hold trees, and so may refer to blobs: one of them ends a run of Chunks.
-CONSUMERS: frozenset[type[Message]] = frozenset({Set, Result, Call, Values, Done})
+CONSUMERS: frozenset[type[Message]] = frozenset({Set, Result, Call, Values})
 
 
 class Order:

@@ -1,0 +1,208 @@
+"""Boxes made by this package itself: no engine, no daemon, no root, nothing to install. Linux on x86-64.
+
+A warm spawner inside a read-only root clones one process per box into namespaces of its own; that process gives up
+everything else before the guest starts (spawner_box.py), and the guest confines itself further and reports
+(guest/lockdown_unsafe.py). What is in force is read from the kernel by the box's pid, and from the report
+(native_witness.py). A box can outlive neither its session nor this process: it lives in the spawner's pid namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from smolagents_hardened.backends import native_cgroup, native_plan, native_root
+from smolagents_hardened.backends.base import BoxRequest, Manifest
+from smolagents_hardened.backends.native_box import NativeBox, read_line
+from smolagents_hardened.backends.native_causes import refusal
+from smolagents_hardened.backends.native_channel import PipeChannel
+from smolagents_hardened.backends.native_cgroup import Group
+from smolagents_hardened.backends.native_plan import Plan
+from smolagents_hardened.backends.native_root import Root
+from smolagents_hardened.backends.native_witness import Witnesses
+from smolagents_hardened.backends.spawner import Spawner, SpawnerGone
+from smolagents_hardened.errors import BackendUnavailable, ConfigError
+from smolagents_hardened.limits import MIB
+
+NAME = "smolagents-hardened-"
+START_S = 20.0  # from the clone to "up": milliseconds, also on a loaded machine
+ROOM_BYTES = 24 * MIB  # what a bare box needs above its spawner's address space, where that is what is bounded
+
+
+def _quiet(line: str) -> None:
+    del line
+
+
+class NativeBackend:
+    """Makes boxes by namespaces, for root and for a plain user alike.
+
+    preload: modules that the spawner imports once, so that boxes find them imported; one that is not in the root or that
+    starts a thread is left out, with a line to `progress`. Raises BackendUnavailable where this host refuses.
+    """
+
+    name = "native"
+
+    def __init__(self, preload: tuple[str, ...] = (), progress: Callable[[str], None] = _quiet) -> None:
+        if sys.platform != "linux":
+            raise BackendUnavailable("backend 'native' needs Linux; here, use backend='docker'")
+        self._preload = preload
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._root: Root | None = None  # set by the first `manifest`
+
+    def __enter__(self) -> NativeBackend:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def manifest(self) -> Manifest:
+        """The manifest of the root file system; it is built where it is missing."""
+        return self._found().manifest
+
+    def start(self, request: BoxRequest) -> NativeBox:
+        """Start a box. Raises BackendUnavailable or NotEnforced; never leaves half a box behind."""
+        root = self._found()
+        try:
+            return self._start(root, request)
+        except SpawnerGone as gone:
+            self._progress(f"{gone}; a fresh one is started")
+            return self._start(root, request)
+
+    def close(self) -> None:
+        """Nothing: the spawner is shared by every backend of this process, and ends with it."""
+
+    def _found(self) -> Root:
+        with self._lock:
+            if self._root is None or not self._root.path.is_dir():
+                self._root = native_root.ensure(self._progress)
+            return self._root
+
+    def _start(self, root: Root, request: BoxRequest) -> NativeBox:
+        with contextlib.ExitStack() as undo:
+            group = self._group(request)
+            undo.callback(_remove, group)
+            spawner = self._spawner(root, request, group)
+            number = spawner.next_number()
+            cpus = [] if "cpu" in group.directories else _pick_cpus(request.limits.cpus)
+            has_memory_group = "memory" in group.directories
+            plan = self._plan(
+                native_plan.plan_for(request, spawner.host, number, has_memory_group=has_memory_group, cpus=cpus)
+            )
+            box = _spawn(spawner, plan, group, root, request, native_plan.kernel_user(spawner.host, number), undo)
+            undo.pop_all()
+        return box
+
+    def _group(self, request: BoxRequest) -> Group:
+        return native_cgroup.make(f"{NAME}{secrets.token_hex(8)}", request.limits)
+
+    def _plan(self, plan: Plan) -> Plan:
+        return plan
+
+    def _spawner(self, root: Root, request: BoxRequest, group: Group) -> Spawner:
+        limits = request.limits
+        if "memory" in group.directories:
+            return shared(Kind(root.path, self._preload, is_lean=False), self._progress)
+        room = limits.memory_bytes - limits.scratch_bytes - ROOM_BYTES
+        spawner = shared(Kind(root.path, self._preload, is_lean=True), self._progress)
+        if spawner.address_bytes > room and self._preload:
+            spawner = shared(Kind(root.path, (), is_lean=True), self._progress)
+        if spawner.address_bytes > room:
+            least = (spawner.address_bytes + ROOM_BYTES + limits.scratch_bytes) // MIB + 1
+            raise ConfigError(
+                f"Limits.memory_bytes must be at least {least} MiB with this scratch_bytes: on this host no control"
+                " group can be made, so what is bounded is address space, of which Python itself takes a part"
+            )
+        return spawner
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What two boxes must have in common to come from one spawner."""
+
+    root: Path
+    preload: tuple[str, ...]
+    is_lean: bool
+
+
+_SPAWNERS: dict[Kind, Spawner] = {}
+_SPAWNERS_LOCK = threading.Lock()
+
+
+def shared(kind: Kind, progress: Callable[[str], None]) -> Spawner:
+    """This process' spawner of that kind; a fresh one where it has ended or has made enough boxes."""
+    with _SPAWNERS_LOCK:
+        spawner = _SPAWNERS.get(kind)
+        if spawner is not None and spawner.is_alive() and not spawner.is_spent:
+            return spawner
+        if spawner is not None and not spawner.is_alive():
+            spawner.close()
+        # One that is spent is let go of: it ends when the last of its boxes has.
+        spawner = _SPAWNERS[kind] = _fresh(kind, progress)
+        return spawner
+
+
+def _fresh(kind: Kind, progress: Callable[[str], None]) -> Spawner:
+    preload = kind.preload
+    while True:
+        spawner = Spawner(kind.root, preload, is_lean=kind.is_lean)
+        if not spawner.left_out:
+            return spawner
+        # A module that came with threads cannot be forgotten by the process that imported it.
+        spawner.close()
+        for name, reason in spawner.left_out.items():
+            progress(f"module {name!r} is not preloaded: {reason}")
+        preload = tuple(name for name in preload if name not in spawner.left_out)
+
+
+def _spawn(
+    spawner: Spawner, plan: Plan, group: Group, root: Root, request: BoxRequest, user: int, undo: contextlib.ExitStack
+) -> NativeBox:
+    with contextlib.ExitStack() as theirs:
+        wire_in, our_out = _pipe(theirs, undo)
+        our_in, wire_out = _pipe(undo, theirs)
+        our_stderr, stderr = _pipe(undo, theirs)
+        status, their_status = _pipe(undo, theirs)
+        groups = group.open()
+        for descriptor in groups:
+            theirs.callback(os.close, descriptor)
+        started = spawner.spawn(plan.to_dict(), [wire_in, wire_out, stderr, their_status, *groups])
+    undo.callback(os.close, started.pidfd)
+    told = read_line(status, START_S)
+    if "up" not in told:
+        raise BackendUnavailable(refusal(str(told.get("failed", "the box ended before it was set up")), _errno(told)))
+    witnesses = Witnesses(started.pid, plan, request.limits, spawner.host, user, group)
+    box = NativeBox(started, PipeChannel(our_out, our_in, our_stderr), status, witnesses, root.manifest, spawner)
+    box.required = request.required
+    return box
+
+
+def _errno(told: dict[str, object]) -> int:
+    number = told.get("errno")
+    return number if isinstance(number, int) else 0
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    read, write = os.pipe()
+    reader.callback(os.close, read)
+    writer.callback(os.close, write)
+    return read, write
+
+
+def _pick_cpus(cpus: float) -> list[int]:
+    """Where no quota can be set: as many cores as the quota allows in full, chosen by chance so that boxes spread."""
+    allowed = sorted(os.sched_getaffinity(0))
+    count = min(len(allowed), max(1, math.floor(cpus)))
+    return sorted(secrets.SystemRandom().sample(allowed, count))
+
+
+def _remove(group: Group) -> None:
+    with contextlib.suppress(OSError):
+        group.remove()

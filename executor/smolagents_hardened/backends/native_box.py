@@ -1,0 +1,164 @@
+"""One native box: interrupt it, end it, ask how it ended, remove it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import threading
+import time
+from pathlib import Path
+
+from smolagents_hardened.backends.base import Exit, Manifest
+from smolagents_hardened.backends.enforcement import Enforcement
+from smolagents_hardened.backends.native_channel import PipeChannel
+from smolagents_hardened.backends.native_witness import Witnesses, judge
+from smolagents_hardened.backends.spawner import Spawner, Started
+from smolagents_hardened.errors import BackendError
+
+EXIT_S = 10.0  # from the end of the wire to the end of the process
+TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+class NativeBox:
+    """A running box. `interrupt`, `kill` and `close` may be called by any thread.
+
+    A process that is forked off the host inherits this object without owning the box: there every act does nothing.
+    """
+
+    def __init__(
+        self, started: Started, channel: PipeChannel, status: int, witnesses: Witnesses, manifest: Manifest, spawner: Spawner
+    ) -> None:
+        self.id = f"native-{os.getpid()}-{witnesses.user}-{started.pid}"
+        self.channel = channel
+        self.manifest = manifest
+        self.enforcement: Enforcement = judge(witnesses, None)  # nothing is known before HELLO
+        self._pidfd = started.pidfd
+        self._pid = started.pid
+        self._status = status  # how the box ended comes out of here
+        self._witnesses = witnesses
+        self._spawner = spawner  # held: it must outlive its boxes
+        self._owner = os.getpid()
+        self._lock = threading.RLock()  # guards the fields below and the two descriptors
+        self._was_killed = False  # set by a `kill` that found the box alive
+        self._exit: Exit | None = None  # set once, by the first `exit` that found the box ended
+        self._is_closed = False
+
+    def verify(self, raw_report: dict[str, object]) -> Enforcement:
+        """Join the kernel's word and the box's own report; `NativeBackend.start` has bound what is required."""
+        self.enforcement = judge(self._witnesses, raw_report)
+        try:
+            self.enforcement.require(self.required)
+        except BackendError:
+            self.close()
+            raise
+        return self.enforcement
+
+    required: frozenset[str] = frozenset()
+
+    def interrupt(self) -> None:
+        """Send SIGINT to the box's first process; a box that has ended does not mind."""
+        self._signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End everything in the box and wait until the kernel says so. Idempotent."""
+        if self._signal(signal.SIGKILL):
+            self._was_killed = True
+        self._wait(EXIT_S)
+
+    def cpu_s(self) -> float | None:
+        """CPU seconds of the box's one process, its threads included; None when it has ended."""
+        try:
+            # proc(5): the name may hold anything, so count from its closing bracket; utime and stime are fields 14 and 15
+            fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def exit(self) -> Exit:
+        """How it ended; waits up to EXIT_S for the end."""
+        with self._lock:
+            if self._exit is None:
+                if self._is_closed:
+                    return Exit("unknown", None, "the box was removed before anybody asked how it ended")
+                if not self._wait(EXIT_S):
+                    return Exit("unknown", None, f"the box was still running after {EXIT_S:g} s")
+                self._exit = self._how(_read_status(self._status, EXIT_S))
+            return self._exit
+
+    def close(self) -> None:
+        """End the box and remove every trace of it. Idempotent. Raises BackendError where something stays."""
+        if os.getpid() != self._owner:
+            return
+        with self._lock:
+            if self._is_closed:
+                return
+            self.kill()
+            self._is_closed = True
+            self.channel.close()
+            os.close(self._pidfd)
+            os.close(self._status)
+        try:
+            self._witnesses.group.remove()
+        except OSError as error:
+            raise BackendError(f"the control group of a native box cannot be removed: {error}") from error
+
+    def _signal(self, number: signal.Signals) -> bool:
+        """Whether there still was something to send it to."""
+        with self._lock:
+            if self._is_closed or os.getpid() != self._owner:
+                return False
+            if _has_ended(self._pidfd, 0.0):
+                return False
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                return False
+            return True
+
+    def _wait(self, timeout_s: float) -> bool:
+        """Wait until the first process, and with it the pid namespace, has ended."""
+        with self._lock:
+            return self._is_closed or _has_ended(self._pidfd, timeout_s)
+
+    def _how(self, told: dict[str, object]) -> Exit:
+        code = told.get("code")
+        if self._witnesses.group.oom_kills():
+            return Exit("oom", None, "it used more memory than its limit")
+        if self._was_killed:
+            return Exit("killed", None, "it was ended by the host")
+        if not isinstance(code, int):
+            return Exit("unknown", None, "the spawner ended before it could say how the box ended")
+        if code < 0:
+            name = signal.Signals(-code).name
+            spent = " (as the CPU time limit and someone on the host do)" if name == "SIGKILL" else ""
+            return Exit("signal", 128 - code, f"it was ended by {name}{spent}")
+        return Exit("exit", code, f"it ended with status {code}")
+
+
+def read_line(status: int, timeout_s: float) -> dict[str, object]:
+    """The next line of a status pipe as JSON; empty when the pipe has ended or nothing came."""
+    line = b""
+    deadline = time.monotonic() + timeout_s
+    while not line.endswith(b"\n"):
+        poller = select.poll()
+        poller.register(status, select.POLLIN)
+        if not poller.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+            return {}
+        piece = os.read(status, 1)
+        if not piece:
+            return {}
+        line += piece
+    found = json.loads(line)
+    return found if isinstance(found, dict) else {}
+
+
+def _read_status(status: int, timeout_s: float) -> dict[str, object]:
+    return read_line(status, timeout_s)
+
+
+def _has_ended(pidfd: int, timeout_s: float) -> bool:
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(int(timeout_s * 1000)))

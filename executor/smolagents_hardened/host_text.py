@@ -1,0 +1,23 @@
+"""Host text on its way into the box: always encodable, bounded, and silent about where the host keeps its things."""
+
+from __future__ import annotations
+
+import re
+
+# An absolute path: not the tail of a word, a URL or a date.
+_PATH = re.compile(r"""(?<![\w:/.\\])/(?=[^\s/])[^\s'"`,;()\[\]{}<>|]*""")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def presentable(text: str, most_bytes: int) -> str:
+    """`text` as UTF-8 can hold it, at most `most_bytes` of it; lone surrogates become their escapes."""
+    raw = text.encode("utf-8", "backslashreplace")
+    if len(raw) > most_bytes:
+        raw = raw[: most_bytes - 4] + b" ..."
+    return raw.decode("utf-8", "ignore")
+
+
+def without_host_paths(text: str, known: str = "") -> str:
+    """Replace absolute paths, but those that stand in `known` (what the box said itself), and drop addresses."""
+    text = _ADDRESS.sub("", text)
+    return _PATH.sub(lambda found: found[0] if found[0] in known else "<host path>", text)
