@@ -64,7 +64,7 @@ def test_imports_must_be_a_list() -> None:
 
 def test_an_import_that_the_image_lacks(make_executor: MakeExecutor) -> None:
     """It fails at construction, by name, and no box is started."""
-    with pytest.raises(ConfigError, match="does not have: no_such_module, torch"):
+    with pytest.raises(ConfigError, match="Non-installed authorized modules: no_such_module, torch"):
         make_executor(("numpy", "torch", "no_such_module.sub"))
 
 

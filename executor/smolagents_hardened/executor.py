@@ -7,6 +7,7 @@ exception that the agent feeds back to the model, and it replaces a box that is 
 from __future__ import annotations
 
 import builtins
+import os
 import time
 import uuid
 import weakref
@@ -35,6 +36,7 @@ from smolagents_hardened.errors import BoxError, ConfigError, HardenedError, Run
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import refusal_text
+from smolagents_hardened.host_text import neutral
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
 from smolagents_hardened.session import Session
 from smolagents_hardened.state import State
@@ -56,6 +58,10 @@ class TimeIsUp(InterpreterError, ExecutionTimeoutError):  # type: ignore[misc]  
     """The wall limit of a step was hit: what smolagents' own executor raises, and an InterpreterError like the rest."""
 
 
+class MissingModules(ConfigError, InterpreterError):  # type: ignore[misc]  # smolagents ships no types
+    """An authorised import that the image lacks: ours to type, and smolagents' own error for those who catch that."""
+
+
 class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ships no types
     """Runs the snippets of one agent in one hardened box at a time.
 
@@ -75,6 +81,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._on_print: Callable[[str], None] | None = on_print
         self._run_id = uuid.uuid4().hex
         self._step = 0
+        self._pid = os.getpid()
         self._agent = "agent"
         self._code = ""
         self._printed: list[str] = []  # of the running step, as it comes
@@ -210,7 +217,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             case FinalAnswer(value):
                 return CodeOutput(output=value, logs=self.state.logs, is_final_answer=True)
             case Raised(_, message):
-                raise InterpreterError(message)
+                raise InterpreterError(neutral(message))
             case LimitHit(limit, message, _, state_lost):
                 self.trail.append("limit", run=self._run_id, step=self._step, limit=limit.value, state_lost=state_lost)
                 error = TimeIsUp if limit is Limit.TIME else InterpreterError
@@ -228,6 +235,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def _ready(self) -> Session:
         """The session, started and told about tools and variables."""
+        if self._pid != os.getpid():  # a fork: the box belongs to the parent, a child takes one of its own
+            self._pid, self._session = os.getpid(), None
         session = self._session
         if session is None or not session.is_alive:
             session = self._start()
@@ -351,6 +360,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     # ---- talking -----------------------------------------------------------------------------------------
 
     def _print(self, text: str) -> None:
+        text = neutral(text)
         self._printed.append(text)
         if self._on_print is not None:
             self._on_print(text)

@@ -6,6 +6,7 @@ import re
 
 # An absolute path: not the tail of a word, a URL or a date.
 _PATH = re.compile(r"""(?<![\w:/.\\])/(?=[^\s/])[^\s'"`,;()\[\]{}<>|]*""")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # C0 without \t and \n, DEL, C1
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -15,6 +16,11 @@ def presentable(text: str, most_bytes: int) -> str:
     if len(raw) > most_bytes:
         raw = raw[: most_bytes - 4] + b" ..."
     return raw.decode("utf-8", "ignore")
+
+
+def neutral(text: str) -> str:
+    """Text of the box for a terminal: control characters but newline and tab are shown as escapes, not obeyed."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def without_host_paths(text: str, known: str = "") -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from threading import get_ident
 from typing import assert_never
 
 from smolagents_hardened.backends.base import Box, Stream
@@ -42,6 +43,7 @@ from smolagents_hardened.wire.messages import (
 from smolagents_hardened.wire.values import Encoded, decode
 
 FINAL_WAIT_S = 1.0  # after a final answer, before the interrupt: the honest guest needs a millisecond
+LEAST_SEND_S = 1.0  # a reply to a box that is being ended: it may be about to read
 CPU_CHARGE_FROM_S = 0.05  # shorter host work is not worth reading the box's CPU clock for
 
 
@@ -83,9 +85,17 @@ class Session:
             raise
 
     def close(self) -> None:
-        """End the box and remove every trace of it. Idempotent."""
+        """End the box and remove every trace of it. Idempotent; any thread may call it.
+
+        While another thread runs a step, that thread lets go of the channel: descriptors must not be closed, and
+        perhaps be given to a stranger, under a poll.
+        """
         self.is_alive = False
-        self._box.close()
+        if self._step is not None and self._step.thread != get_ident():
+            self._box.kill()
+            self._box.channel.wake()
+        else:
+            self._box.close()
 
     def interrupt(self, reason: str) -> None:
         """End the running step; the session is kept if the code can be interrupted. Any thread may call it."""
@@ -207,8 +217,7 @@ class Session:
         if not step.deadline.has_passed():
             return
         if step.ending is None:
-            message = f"Code execution exceeded the maximum execution time of {step.wall_s:g} seconds"
-            self._end(step, Ending(Limit.TIME, message))
+            self._end(step, Ending(Limit.TIME, _time_is_up(step)))
         elif step.is_interrupted:
             self._box.kill()
             raise BoxDied("the code did not react to the interrupt", "killed")
@@ -229,6 +238,8 @@ class Session:
         self._box.interrupt()
 
     def _died(self, step: Step, death: BoxDied) -> Outcome:
+        if step.deadline.has_passed():
+            return LimitHit(Limit.TIME, _time_is_up(step), step.logs(), state_lost=True)
         if death.cause == "oom":
             mib = self._limits.memory_bytes // 2**20
             message = f"The code used more than the {mib} MiB of memory it may use and was ended."
@@ -324,9 +335,11 @@ class Session:
 
     def _send(self, message: Message, blobs: Mapping[int, BytesLike], deadline: Deadline) -> None:
         try:
+            remaining = deadline.remaining_s()
+            # One deadline for the whole message: a box that reads slowly must not win a second for each piece.
+            ends = self._clock() + (self._limits.start_s if remaining is None else max(remaining, LEAST_SEND_S))
             for piece in self._pieces(message, blobs):
-                remaining = deadline.remaining_s()
-                self._box.channel.send(piece, self._limits.start_s if remaining is None else max(remaining, 1.0))
+                self._box.channel.send(piece, max(0.0, ends - self._clock()))
         except TimeoutError as error:
             raise BoxDied("the box no longer reads", "unknown") from error
 
@@ -359,6 +372,10 @@ class Session:
     def _raise_death(self) -> None:
         ended = self._box.exit()
         raise BoxDied(ended.detail, ended.cause)
+
+
+def _time_is_up(step: Step) -> str:
+    return f"Code execution exceeded the maximum execution time of {step.wall_s:g} seconds"
 
 
 def _unsendable(code: str, frame_bytes: int) -> str:

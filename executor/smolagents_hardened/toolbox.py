@@ -43,6 +43,12 @@ _ACCEPTS: dict[str, Callable[[object], bool]] = {
 }
 
 
+# A plain function declares its inputs by annotation; what is not one of these is "any".
+_ANNOTATED: dict[object, str] = {
+    str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object",
+}  # fmt: skip
+
+
 class MakeCall(Protocol):
     """Builds the ToolCall of one call: the executor knows the run, the step and the agent."""
 
@@ -113,7 +119,13 @@ class Entry:
             if args:
                 raise TypeError(f"{self.name}() has no signature that can be read: call it by keyword")
             return kwargs
-        return dict(self.signature.bind(*args, **kwargs).arguments)
+        arguments = dict(self.signature.bind(*args, **kwargs).arguments)
+        for name, value in arguments.items():
+            parameter = self.signature.parameters[name]
+            declared = _ANNOTATED.get(parameter.annotation)
+            if declared and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                self._check_type(name, {"type": declared, "nullable": parameter.default is None}, value)
+        return arguments
 
 
 class Toolbox:
@@ -146,16 +158,15 @@ class Toolbox:
         """One call, whole. Raises RunStopped and AuditError; everything else is an Answer."""
         entry = self._entries.get(tool)
         if entry is None:
-            return Answer(
-                "error",
-                None,
-                "NameError",
-                f"there is no tool {tool!r}; there are: {', '.join(self._entries)}",
-            )
+            known = ", ".join(self._entries)
+            return self.refuse(tool, "unknown_tool", "NameError", f"there is no tool {tool!r}; there are: {known}")
         try:
-            arguments = entry.bind(args, kwargs)
+            arguments = entry.bind(*self._owned(args, kwargs))
+        except LookupError:
+            reason = "a reference in the arguments belongs to another session: call the tool that made it again"
+            return self.refuse(tool, "unknown_handle", "ValueError", reason)
         except TypeError as error:
-            return Answer("error", None, "TypeError", str(error))
+            return self.refuse(tool, "invalid_arguments", "TypeError", str(error))
         served = self._governor.serve(
             self._make_call(tool, arguments),
             entry.check,
@@ -206,10 +217,17 @@ def _entry(name: str, tool: Callable[..., object]) -> Entry:
     inputs = getattr(tool, "inputs", None)
     if isinstance(inputs, Mapping):
         return Entry(name, tool, inputs, None)
-    try:
-        return Entry(name, tool, None, inspect.signature(tool))
-    except (TypeError, ValueError):
-        return Entry(name, tool, None, None)
+    return Entry(name, tool, None, _signature(tool))
+
+
+def _signature(function: Callable[..., object]) -> inspect.Signature | None:
+    """With annotations as objects where they can be had; None where nothing can be read."""
+    for is_resolved in (True, False):
+        try:
+            return inspect.signature(function, eval_str=is_resolved)
+        except (TypeError, ValueError, NameError, AttributeError, SyntaxError):
+            continue
+    return None
 
 
 def _text(value: object) -> str:

@@ -23,6 +23,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def box(request: pytest.FixtureRequest) -> Iterator[HardenedExecutor]:
     """A box without a language gate, which every program of the module uses after the other."""
     executor = HardenedExecutor(["*"], backend=backend(str(request.param)), gate="off")
+    executor.start()  # with whatever the backend starts once a process
     yield executor
     executor.cleanup()
 

@@ -200,7 +200,7 @@ if os.getuid() and ctypes.CDLL(None).unshare({locked.CLONE_NEWUSER}):
     sys.exit("this test needs root or unprivileged user namespaces")
 limits = {{"cpu_s": 9, "open_files": 99, "scratch_bytes": 99}}
 try:
-    lockdown_unsafe.lock_down(compile_filter(weak), {str(tmp_path)!r}, limits)
+    lockdown_unsafe.lock_down(compile_filter(weak), {str(tmp_path)!r}, limits, ("/",))
 except OSError as error:
     print(json.dumps(str(error)))
 """
@@ -214,7 +214,7 @@ def test_a_process_with_threads_is_not_locked_down(tmp_path: Path) -> None:
 import threading
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 try:
-    lockdown_unsafe.lock_down(compile_filter(rules), {str(tmp_path)!r}, {{}})
+    lockdown_unsafe.lock_down(compile_filter(rules), {str(tmp_path)!r}, {{}}, ("/",))
 except OSError as error:
     print(json.dumps(str(error)))
 """

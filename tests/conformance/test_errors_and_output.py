@@ -64,8 +64,8 @@ def test_prints_come_while_the_code_runs(make_executor: MakeExecutor) -> None:
 
 
 def test_odd_text_is_printed(executor: HardenedExecutor) -> None:
-    """Lone surrogates, NUL and a missing newline are no problem."""
-    assert executor("print('a\\ud800b\\0', end='')").logs == "a\\ud800b\0"
+    """Lone surrogates, NUL, terminal escapes and a missing newline are shown, not obeyed."""
+    assert executor("print('a\\ud800b\\0\\x1b]0;t\\x07\\u009b', end='')").logs == r"a\ud800b\x00\x1b]0;t\x07\x9b"
 
 
 def test_import_refused_with_the_list(make_executor: MakeExecutor) -> None:

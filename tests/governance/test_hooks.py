@@ -53,7 +53,7 @@ class Callable_:
         (Callable_(), "Callable_"),
         (Whole(), "mine"),
         (Whole().before_tool_call, "Whole.before_tool_call"),
-        (Policy("allow", (), "policy:x", ""), "policy:x"),
+        (Policy.from_mapping({"default": "allow"}, "x"), "policy:x"),
     ],
 )
 def test_hooks_of_every_kind_are_taken(hook: object, name: str) -> None:

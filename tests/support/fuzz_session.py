@@ -6,6 +6,7 @@ loop that would never end shows as too many reads.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -180,12 +181,15 @@ class Host:
     def __init__(self, box: VirtualBox) -> None:
         self.box = box
         self.ran: list[object] = []  # first argument of every tool that was run, in order
+        self.stop_reasons: list[str] = []
         self.is_latched = False
         self.is_running = False
         self.trail = Trail(clock=lambda: 0.0)
         self._ids = count(1)
         self._governor = Governor([self._judge], self.trail, clock=lambda: box.now, run_id="run")
-        self._toolbox = Toolbox(self._governor, LIMITS, self._make_call)
+        self._toolbox = Toolbox(
+            self._governor, LIMITS, self._make_call, lambda: {"run": "run", "step": 1, "agent": "agent"}
+        )
         self._toolbox.replace({name: self._tool(name) for name in TOOLS})
         self.session = Session(box, LIMITS, self._toolbox.serve, self._print)
         self.session._clock = lambda: box.now  # the only handle on time there is
@@ -237,6 +241,7 @@ def session(data: bytes) -> None:
         _life(host, choices)
         host.session.close()
         assert box.is_closed
+        assert set(host.stop_reasons) <= {"enough"}
         _check_calls(host)
     finally:
         host.close()
@@ -263,11 +268,12 @@ def _typed(host: Host, act: Callable[[], object]) -> bool:
     started = host.box.now
     try:
         act()
-    except (BoxError, BackendError):
-        assert host.box.is_closed, "an error left a box behind"
-        assert not host.session.is_alive
+    except BoxError:
+        assert host.box.is_closed, "a box that misbehaved was not given up"
+    except BackendError:
+        pass  # the engine's fault, or a box that says it cannot take the variables: it may go on
     except RunStopped as stopped:
-        assert stopped.reason == "enough"
+        host.stop_reasons.append(stopped.reason)
     # A step may end at its wall, then at the grace, then wait for nothing; tools take 0.3 s each, which does not count.
     assert host.box.now - started < 30
     assert host.session.is_alive != host.box.is_closed
@@ -289,10 +295,8 @@ def _step(host: Host) -> None:
 
 
 def _get(session: Session) -> None:
-    try:
+    with contextlib.suppress(KeyError):
         session.get("x")
-    except KeyError as error:
-        assert error.args == ("x",)
 
 
 def _check_calls(host: Host) -> None:
@@ -302,4 +306,4 @@ def _check_calls(host: Host) -> None:
     intents = [record["call"] for record in records if record["kind"] == "intent"]
     outcomes = [record["call"] for record in records if record["kind"] == "outcome"]
     assert intents == outcomes
-    assert len(intents) == len(host.ran)
+    assert len(intents) >= len(host.ran), "a tool ran without an INTENT"

@@ -31,7 +31,7 @@ if mode == "locked":
     if os.getuid() and ctypes.CDLL(None).unshare({CLONE_NEWUSER}):
         sys.exit("this test needs root or unprivileged user namespaces")
     limits = {{"cpu_s": 100, "open_files": 256, "scratch_bytes": 2**28}}
-    report = lockdown_unsafe.lock_down(compile_filter(rules), scratch, limits)
+    report = lockdown_unsafe.lock_down(compile_filter(rules), scratch, limits, ("/",))
 exec(compile(source, "locked", "exec"), globals() | {{"__name__": "locked"}})
 """
 

@@ -119,6 +119,9 @@ class _AnyWords(str):
     def __contains__(self, _words: object) -> bool:
         return True
 
+    def __str__(self) -> str:
+        return self  # str() would make a plain copy
+
 
 class _LenientPytest:
     """Real CPython may run such a payload, or refuse it in words of its own; only its effect outside counts."""

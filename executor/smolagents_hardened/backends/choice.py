@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from smolagents_hardened.backends.base import Backend
+from smolagents_hardened.backends.base import Backend, BoxRequest
+from smolagents_hardened.errors import BackendError, BackendUnavailable
+from smolagents_hardened.limits import Limits
+
+Say = Callable[[str], None]
+IN_ORDER = ("native", "docker")  # the faster one first
+# What is worth importing once for all boxes, where the code may import it: each takes longer than everything else.
+WORTH_PRELOADING = ("numpy", "pandas")
 
 
-def choose(wanted: str | Backend, required: frozenset[str], say: Callable[[str], None]) -> Backend:
+def choose(
+    wanted: str | Backend, required: frozenset[str], say: Say, imports: Sequence[str] = (), limits: Limits | None = None
+) -> Backend:
     """Make the backend that was asked for; "auto" takes the first one that can be had here, and says which.
 
-    Raises BackendUnavailable with what is missing and how to get it.
+    imports: what the code may import. Raises BackendUnavailable with what is missing and how to get it.
     """
     if not isinstance(wanted, str):
         return wanted
-    from smolagents_hardened.backends.docker import (
-        DockerBackend,  # the SDK is an extra: load it only when it is meant
-    )
+    request = BoxRequest(limits or Limits(), required=required)
+    if wanted != "auto":
+        return _make(wanted, request, say, imports)
+    causes = []
+    for name in IN_ORDER:
+        try:
+            backend = _make(name, request, say, imports)
+        except BackendError as error:
+            causes.append(f"{name}: {error}")
+            continue
+        say(f"backend: {name} (the first on this host that enforces all {len(required)} required layers)")
+        return backend
+    raise BackendUnavailable(f"no backend can be had here. {' -- '.join(causes)}")
 
-    backend = DockerBackend(progress=say)
-    if wanted == "auto":
-        say(f"backend: {backend.name} (the only one on this host that enforces {len(required)} required layers)")
+
+def _make(name: str, request: BoxRequest, say: Say, imports: Sequence[str]) -> Backend:
+    return _native(request, say, imports) if name == "native" else _docker(say)
+
+
+def _native(request: BoxRequest, say: Say, imports: Sequence[str]) -> Backend:
+    from smolagents_hardened.backends.native import NativeBackend
+    from smolagents_hardened.backends.native_probe import probe
+
+    roots = {name.partition(".")[0] for name in imports}
+    backend = NativeBackend(tuple(name for name in WORTH_PRELOADING if name in roots), progress=say)
+    probe(backend, request)  # whether this host can is known only by doing it
     return backend
+
+
+def _docker(say: Say) -> Backend:
+    from smolagents_hardened.backends.docker import DockerBackend  # the SDK is an extra: load it only when it is meant
+
+    return DockerBackend(progress=say)

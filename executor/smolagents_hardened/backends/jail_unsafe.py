@@ -38,6 +38,7 @@ PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
 SECUREBITS = 0b11101111
 LINUX_CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
 MOST_CAPABILITIES = 64
+KEYCTL_JOIN_SESSION_KEYRING = 1  # keyctl(2)
 SECCOMP_SET_MODE_FILTER = 1  # seccomp(2)
 
 # Numbers of x86-64, asm/unistd_64.h
@@ -49,6 +50,7 @@ SYSCALLS = {
     "mount": 165,
     "umount2": 166,
     "sethostname": 170,
+    "keyctl": 250,
     "unshare": 272,
     "seccomp": 317,
 }
@@ -136,7 +138,7 @@ def bind(source: str, target: str, flags: int) -> None:
 
 
 def enter_root() -> None:
-    """Make the working directory, a mount point, the root, and let go of the old one: pivot_root(2) with both paths the same."""
+    """Make the working directory, a mount point, the root, and let go of the old root, pivot_root(2)."""
     must("pivot_root", "pivot_root", b".", b".")
     must("unmount the old root", "umount2", b".", MNT_DETACH)
     os.chdir("/")
@@ -150,6 +152,11 @@ def unshare(flags: int) -> None:
 def set_hostname(name: str) -> None:
     """sethostname(2)."""
     must("hostname", "sethostname", name.encode(), len(name.encode()))
+
+
+def join_new_keyring() -> None:
+    """Leave the session keyring of whoever started the host process: its keys would be possessed here, keyrings(7)."""
+    must("session keyring", "keyctl", KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
 
 
 def die_with_parent() -> None:

@@ -12,6 +12,7 @@ import contextlib
 import math
 import os
 import secrets
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -20,16 +21,16 @@ from pathlib import Path
 
 from smolagents_hardened.backends import native_cgroup, native_plan, native_root
 from smolagents_hardened.backends.base import BoxRequest, Manifest
-from smolagents_hardened.backends.native_box import NativeBox, read_line
+from smolagents_hardened.backends.native_box import NativeBox, has_ended, read_line
 from smolagents_hardened.backends.native_causes import refusal
-from smolagents_hardened.backends.native_channel import PipeChannel
 from smolagents_hardened.backends.native_cgroup import Group
+from smolagents_hardened.backends.native_channel import PipeChannel
 from smolagents_hardened.backends.native_plan import Plan
 from smolagents_hardened.backends.native_root import Root
 from smolagents_hardened.backends.native_witness import Witnesses
 from smolagents_hardened.backends.spawner import Spawner, SpawnerGone
 from smolagents_hardened.errors import BackendUnavailable, ConfigError
-from smolagents_hardened.limits import MIB
+from smolagents_hardened.limits import MIB, Limits
 
 NAME = "smolagents-hardened-"
 START_S = 20.0  # from the clone to "up": milliseconds, also on a loaded machine
@@ -43,8 +44,8 @@ def _quiet(line: str) -> None:
 class NativeBackend:
     """Makes boxes by namespaces, for root and for a plain user alike.
 
-    preload: modules that the spawner imports once, so that boxes find them imported; one that is not in the root or that
-    starts a thread is left out, with a line to `progress`. Raises BackendUnavailable where this host refuses.
+    preload: modules that the spawner imports once, so that boxes find them imported; one that is not in the root, or
+    that starts a thread, is left out, with a line to `progress`. Raises BackendUnavailable where this host refuses.
     """
 
     name = "native"
@@ -70,6 +71,7 @@ class NativeBackend:
     def start(self, request: BoxRequest) -> NativeBox:
         """Start a box. Raises BackendUnavailable or NotEnforced; never leaves half a box behind."""
         root = self._found()
+        _refuse_more_than_there_is(request.limits)
         try:
             return self._start(root, request)
         except SpawnerGone as gone:
@@ -92,11 +94,11 @@ class NativeBackend:
             spawner = self._spawner(root, request, group)
             number = spawner.next_number()
             cpus = [] if "cpu" in group.directories else _pick_cpus(request.limits.cpus)
-            has_memory_group = "memory" in group.directories
-            plan = self._plan(
-                native_plan.plan_for(request, spawner.host, number, has_memory_group=has_memory_group, cpus=cpus)
+            plan = native_plan.plan_for(
+                request, spawner.host, number, has_memory_group="memory" in group.directories, cpus=cpus
             )
-            box = _spawn(spawner, plan, group, root, request, native_plan.kernel_user(spawner.host, number), undo)
+            user = native_plan.kernel_user(spawner.host, number)
+            box = _spawn(Job(request, spawner, self._plan(plan), group, user), root.manifest, undo)
             undo.pop_all()
         return box
 
@@ -110,7 +112,7 @@ class NativeBackend:
         limits = request.limits
         if "memory" in group.directories:
             return shared(Kind(root.path, self._preload, is_lean=False), self._progress)
-        room = limits.memory_bytes - limits.scratch_bytes - ROOM_BYTES
+        room = native_plan.address_bytes(limits) - ROOM_BYTES
         spawner = shared(Kind(root.path, self._preload, is_lean=True), self._progress)
         if spawner.address_bytes > room and self._preload:
             spawner = shared(Kind(root.path, (), is_lean=True), self._progress)
@@ -142,9 +144,8 @@ def shared(kind: Kind, progress: Callable[[str], None]) -> Spawner:
         spawner = _SPAWNERS.get(kind)
         if spawner is not None and spawner.is_alive() and not spawner.is_spent:
             return spawner
-        if spawner is not None and not spawner.is_alive():
-            spawner.close()
-        # One that is spent is let go of: it ends when the last of its boxes has.
+        if spawner is not None:
+            spawner.retire() if spawner.is_alive() else spawner.close()
         spawner = _SPAWNERS[kind] = _fresh(kind, progress)
         return spawner
 
@@ -152,7 +153,8 @@ def shared(kind: Kind, progress: Callable[[str], None]) -> Spawner:
 def _fresh(kind: Kind, progress: Callable[[str], None]) -> Spawner:
     preload = kind.preload
     while True:
-        spawner = Spawner(kind.root, preload, is_lean=kind.is_lean)
+        host = native_plan.host_of(os.geteuid(), os.getegid())
+        spawner = Spawner(kind.root, host, native_plan.spawner_settings(host, preload, is_lean=kind.is_lean))
         if not spawner.left_out:
             return spawner
         # A module that came with threads cannot be forgotten by the process that imported it.
@@ -162,26 +164,56 @@ def _fresh(kind: Kind, progress: Callable[[str], None]) -> Spawner:
         preload = tuple(name for name in preload if name not in spawner.left_out)
 
 
-def _spawn(
-    spawner: Spawner, plan: Plan, group: Group, root: Root, request: BoxRequest, user: int, undo: contextlib.ExitStack
-) -> NativeBox:
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one box is started with."""
+
+    request: BoxRequest
+    spawner: Spawner
+    plan: Plan
+    group: Group
+    user: int  # as this host numbers it
+
+
+def _spawn(job: Job, manifest: Manifest, undo: contextlib.ExitStack) -> NativeBox:
+    """Start the box and wait until it is set up; what is to be undone in case of an error goes into `undo`."""
     with contextlib.ExitStack() as theirs:
         wire_in, our_out = _pipe(theirs, undo)
         our_in, wire_out = _pipe(undo, theirs)
         our_stderr, stderr = _pipe(undo, theirs)
         status, their_status = _pipe(undo, theirs)
-        groups = group.open()
+        groups = job.group.open()
         for descriptor in groups:
             theirs.callback(os.close, descriptor)
-        started = spawner.spawn(plan.to_dict(), [wire_in, wire_out, stderr, their_status, *groups])
-    undo.callback(os.close, started.pidfd)
+        started = job.spawner.spawn(job.plan.to_dict(), [wire_in, wire_out, stderr, their_status, *groups])
+    undo.callback(job.spawner.release)
+    undo.callback(_end, started.pidfd)
     told = read_line(status, START_S)
     if "up" not in told:
         raise BackendUnavailable(refusal(str(told.get("failed", "the box ended before it was set up")), _errno(told)))
-    witnesses = Witnesses(started.pid, plan, request.limits, spawner.host, user, group)
-    box = NativeBox(started, PipeChannel(our_out, our_in, our_stderr), status, witnesses, root.manifest, spawner)
-    box.required = request.required
+    witnesses = Witnesses(started.pid, job.request, job.spawner.host, job.user, job.group)
+    box = NativeBox(started, PipeChannel(our_out, our_in, our_stderr), status, witnesses, manifest, job.spawner)
+    undo.pop_all()
+    undo.callback(box.close)
+    box.require_early()
     return box
+
+
+def _end(pidfd: int) -> None:
+    """End what is half a box, and see it gone."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    has_ended(pidfd, START_S)
+    os.close(pidfd)
+
+
+def _refuse_more_than_there_is(limits: Limits) -> None:
+    """A bound above the host's memory bounds nothing."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if limits.memory_bytes > there:
+        raise ConfigError(
+            f"Limits.memory_bytes is {limits.memory_bytes // MIB} MiB, and this host has {there // MIB} MiB in all"
+        )
 
 
 def _errno(told: dict[str, object]) -> int:

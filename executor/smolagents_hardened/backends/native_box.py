@@ -13,11 +13,11 @@ from pathlib import Path
 from smolagents_hardened.backends.base import Exit, Manifest
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.backends.native_channel import PipeChannel
-from smolagents_hardened.backends.native_witness import Witnesses, judge
+from smolagents_hardened.backends.native_witness import EARLY_LAYERS, Witnesses, judge
 from smolagents_hardened.backends.spawner import Spawner, Started
 from smolagents_hardened.errors import BackendError
 
-EXIT_S = 10.0  # from the end of the wire to the end of the process
+EXIT_S = 5.0  # from a kill, or the end of the wire, to the end of the process
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -28,34 +28,42 @@ class NativeBox:
     """
 
     def __init__(
-        self, started: Started, channel: PipeChannel, status: int, witnesses: Witnesses, manifest: Manifest, spawner: Spawner
+        self,
+        started: Started,
+        channel: PipeChannel,
+        status: int,
+        witnesses: Witnesses,
+        manifest: Manifest,
+        spawner: Spawner,
     ) -> None:
         self.id = f"native-{os.getpid()}-{witnesses.user}-{started.pid}"
         self.channel = channel
         self.manifest = manifest
-        self.enforcement: Enforcement = judge(witnesses, None)  # nothing is known before HELLO
+        self.enforcement: Enforcement = judge(witnesses, None)  # the kernel's word; `verify` adds the box's
         self._pidfd = started.pidfd
         self._pid = started.pid
         self._status = status  # how the box ended comes out of here
         self._witnesses = witnesses
         self._spawner = spawner  # held: it must outlive its boxes
         self._owner = os.getpid()
-        self._lock = threading.RLock()  # guards the fields below and the two descriptors
+        self._lock = threading.Lock()  # guards the fields below and the two descriptors
         self._was_killed = False  # set by a `kill` that found the box alive
         self._exit: Exit | None = None  # set once, by the first `exit` that found the box ended
         self._is_closed = False
 
+    def require_early(self) -> None:
+        """Refuse at once what the kernel can tell before the box has reported. Raises NotEnforced."""
+        self.enforcement.require(self._witnesses.request.required & EARLY_LAYERS)
+
     def verify(self, raw_report: dict[str, object]) -> Enforcement:
-        """Join the kernel's word and the box's own report; `NativeBackend.start` has bound what is required."""
+        """Join the kernel's word and the box's own report. Raises NotEnforced, after which the box is gone."""
         self.enforcement = judge(self._witnesses, raw_report)
         try:
-            self.enforcement.require(self.required)
+            self.enforcement.require(self._witnesses.request.required)
         except BackendError:
             self.close()
             raise
         return self.enforcement
-
-    required: frozenset[str] = frozenset()
 
     def interrupt(self) -> None:
         """Send SIGINT to the box's first process; a box that has ended does not mind."""
@@ -70,35 +78,38 @@ class NativeBox:
     def cpu_s(self) -> float | None:
         """CPU seconds of the box's one process, its threads included; None when it has ended."""
         try:
-            # proc(5): the name may hold anything, so count from its closing bracket; utime and stime are fields 14 and 15
+            # proc(5): the name may hold anything, so count from its closing bracket; utime and stime are 14 and 15
             fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return None
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def exit(self) -> Exit:
-        """How it ended; waits up to EXIT_S for the end."""
+        """How it ended; waits up to EXIT_S for the end. A status of 128 + n reads as signal n."""
+        has_ended = self._wait(EXIT_S)
         with self._lock:
-            if self._exit is None:
-                if self._is_closed:
-                    return Exit("unknown", None, "the box was removed before anybody asked how it ended")
-                if not self._wait(EXIT_S):
-                    return Exit("unknown", None, f"the box was still running after {EXIT_S:g} s")
-                self._exit = self._how(_read_status(self._status, EXIT_S))
+            if self._exit is not None:
+                return self._exit
+            if self._is_closed:
+                return Exit("unknown", None, "the box was removed before anybody asked how it ended")
+            if not has_ended:
+                return Exit("unknown", None, f"it closed the wire and still ran {EXIT_S:g} s later")
+            self._exit = self._how(read_line(self._status, EXIT_S))
             return self._exit
 
     def close(self) -> None:
         """End the box and remove every trace of it. Idempotent. Raises BackendError where something stays."""
         if os.getpid() != self._owner:
             return
+        self.kill()
         with self._lock:
             if self._is_closed:
                 return
-            self.kill()
             self._is_closed = True
             self.channel.close()
             os.close(self._pidfd)
             os.close(self._status)
+        self._spawner.release()
         try:
             self._witnesses.group.remove()
         except OSError as error:
@@ -109,7 +120,7 @@ class NativeBox:
         with self._lock:
             if self._is_closed or os.getpid() != self._owner:
                 return False
-            if _has_ended(self._pidfd, 0.0):
+            if has_ended(self._pidfd, 0.0):
                 return False
             try:
                 signal.pidfd_send_signal(self._pidfd, number)
@@ -118,9 +129,15 @@ class NativeBox:
             return True
 
     def _wait(self, timeout_s: float) -> bool:
-        """Wait until the first process, and with it the pid namespace, has ended."""
+        """Wait for the end of the pid namespace's first process; without the lock, so that others can act."""
         with self._lock:
-            return self._is_closed or _has_ended(self._pidfd, timeout_s)
+            if self._is_closed or os.getpid() != self._owner:
+                return True
+            mine = os.dup(self._pidfd)
+        try:
+            return has_ended(mine, timeout_s)
+        finally:
+            os.close(mine)
 
     def _how(self, told: dict[str, object]) -> Exit:
         code = told.get("code")
@@ -154,11 +171,8 @@ def read_line(status: int, timeout_s: float) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _read_status(status: int, timeout_s: float) -> dict[str, object]:
-    return read_line(status, timeout_s)
-
-
-def _has_ended(pidfd: int, timeout_s: float) -> bool:
+def has_ended(pidfd: int, timeout_s: float) -> bool:
+    """Whether the process of a pidfd ends within that time."""
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(int(timeout_s * 1000)))

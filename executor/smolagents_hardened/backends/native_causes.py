@@ -33,8 +33,9 @@ def cause(step: str, number: int) -> str:
         return "No more user namespaces are allowed: sudo sysctl user.max_user_namespaces=65536"
     if _read("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (
-            "AppArmor restricts unprivileged user namespaces: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0,"
-            " or give this Python an AppArmor profile with the rule 'userns,'"
+            "AppArmor restricts unprivileged user namespaces: sudo sysctl"
+            " kernel.apparmor_restrict_unprivileged_userns=0, or give this Python an AppArmor profile with the rule"
+            " 'userns,'"
         )
     if step.startswith("mount proc"):
         return "Parts of /proc are covered here, as in a container, so no fresh one may be mounted: run outside of it"

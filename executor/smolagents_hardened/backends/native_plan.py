@@ -11,8 +11,9 @@ from smolagents_hardened.backends.base import BoxRequest
 from smolagents_hardened.limits import MIB, Limits
 
 SCRATCH = "/tmp"  # nosec B108 - a tmpfs of the box's own
-# No user of the host has a number in this range (systemd's dynamic users and subuid ranges end below it), and the kernel
-# counts processes, keys and pending signals per number. Each spawner takes a block of its own, each box one number of it.
+# No user of the host has a number in this range (systemd's dynamic users and subuid ranges end below it), and the
+# kernel counts processes, keys and pending signals per number. Each spawner takes a block, each box one number of it;
+# two host processes share a block with a chance of one in fifteen thousand, and then two boxes may share a number.
 USERS = range(1_100_000_000, 2_100_000_000)
 BLOCK = 65_536
 # How a box numbers itself. It is also what the kernel shows for a group that a plain user has and cannot give up.
@@ -82,6 +83,7 @@ class Plan:
     box_id: int = BOX_ID
     drop_groups: bool = True
     hostname: str = "box"
+    oom_score_adj: int = 500  # when the whole host runs short, a box goes before anything else
     cpus: list[int] = field(default_factory=list)  # to be pinned to; empty where a cgroup bounds the CPU
     filter: str = "default.start.bpf"
     drop_capabilities: bool = True
@@ -116,9 +118,9 @@ def kernel_user(host: Host, number: int) -> int:
     return host.block + number if host.is_root else host.uid
 
 
-def rlimits(limits: Limits, *, has_memory_group: bool) -> dict[str, int]:
+def rlimits(limits: Limits) -> dict[str, int]:
     """Each resource limit of the box, soft = hard, by its lower-case name in `resource`."""
-    found = {
+    return {
         "core": 0,
         "cpu": limits.cpu_s,  # seconds
         "fsize": limits.scratch_bytes,
@@ -131,9 +133,11 @@ def rlimits(limits: Limits, *, has_memory_group: bool) -> dict[str, int]:
         "sigpending": limits.tasks,
         "stack": STACK_BYTES,
     }
-    if not has_memory_group:
-        found["as"] = limits.memory_bytes - limits.scratch_bytes  # the tmpfs is memory too
-    return found
+
+
+def address_bytes(limits: Limits) -> int:
+    """The address space of a box without a memory group: the tmpfs, which is memory too, comes on top."""
+    return limits.memory_bytes - limits.scratch_bytes
 
 
 def mounts(limits: Limits) -> list[list[object]]:
@@ -150,12 +154,15 @@ def plan_for(request: BoxRequest, host: Host, number: int, *, has_memory_group: 
     """The plan of the spawner's box `number`."""
     outer = number if host.is_root else 0
     line = f"{BOX_ID} {outer} 1"
+    bounds = rlimits(request.limits)
+    if not has_memory_group:
+        bounds["as"] = address_bytes(request.limits)
     return Plan(
         profile=request.profile,
         limits=request.limits.to_json(),
         uid_map=line,
         gid_map=line,
-        rlimits=rlimits(request.limits, has_memory_group=has_memory_group),
+        rlimits=bounds,
         mounts=mounts(request.limits),
         drop_groups=host.is_root,
         cpus=cpus,

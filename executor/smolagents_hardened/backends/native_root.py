@@ -1,12 +1,14 @@
 """The root file system of native boxes: a directory in the user's cache, named by the digest of everything in it.
 
 It is a copy of the host's own CPython (rootfs.py), the locked packages and the guest, so a box sees no file of the host
-but these. Made in two layers, because only the small upper one changes while the code of this package does, and of hard
-links, so that a second root costs no disk. It appears by one rename under a file lock: it is there whole, or not at all.
+but these. Made in two layers, because only the small upper one changes while the code of this package does, and of
+hard links, so that a second root costs no disk. It appears by one rename under a file lock: it is whole, or not there.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.machinery
 import importlib.metadata
@@ -18,6 +20,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +37,7 @@ SPAWNER_FILES = ("__init__.py", "jail_unsafe.py", "spawner_box.py", "spawner_loo
 PACKAGES = "opt/packages"
 HARDENED = "opt/hardened"
 STANDARD_LIBRARY = f"{rootfs.PREFIX}/{sys.platlibdir}/python{sys.version_info.major}.{sys.version_info.minor}"
+KEPT_S = 7 * 86_400  # a week: whoever changes between versions does not build each time
 COMPILE = (
     "import compileall, py_compile, sys\n"
     "for name in sys.argv[2:]:\n"
@@ -78,8 +82,27 @@ def _ensure(progress: Progress) -> Root:
             base = home / f"base-{base_key}"
             _once(base, lambda work: _make_base(work, packages.install(lock, target, progress), progress))
             _once(done, lambda work: _make_whole(work, base, content))
+            prune(home, keep={base.name, done.name})
         progress(f"the root file system of native boxes is ready: {done}")
+    with contextlib.suppress(OSError):  # somebody else may have made it for us
+        os.utime(done)  # it is in use: see `prune`
     return Root(done / "root", _manifest(done))
+
+
+def prune(home: Path, keep: set[str]) -> None:
+    """Remove roots that nobody has asked for in KEPT_S and no spawner holds (spawner.py locks the directory)."""
+    for old in home.iterdir():
+        if old.name in keep or not old.is_dir() or time.time() - old.stat().st_mtime < KEPT_S:
+            continue
+        held = os.open(old / "root", os.O_RDONLY) if (old / "root").is_dir() else os.open(old, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            old.rename(home / f".{old.name}-old")
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(held)
+        shutil.rmtree(home / f".{old.name}-old", ignore_errors=True)
 
 
 def files() -> dict[str, bytes]:
@@ -142,7 +165,7 @@ def _copy_links(source: Path, target: Path) -> None:
 
 
 def _compile(root: Path, *directories: str) -> None:
-    """Byte code that is never checked against its source, as the paths in the box; by an interpreter that sees nothing."""
+    """Byte code that is never checked against its source, with the paths of the box in it."""
     command = [str(rootfs.executable()), "-I", "-S", "-B", "-c", COMPILE, str(root), *directories]
     subprocess.run(command, check=False, env={}, stdin=subprocess.DEVNULL, capture_output=True)
 

@@ -1,4 +1,4 @@
-"""What is in force in a native box: the kernel's word by the box's pid, and the box's own report; the worse one counts."""
+"""What is in force in a native box: the kernel's word by its pid, and its own report; the worse one counts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-from smolagents_hardened.backends.enforcement import Enforcement, Level
+from smolagents_hardened.backends.base import BoxRequest
+from smolagents_hardened.backends.enforcement import LAYERS, Enforcement, Level
 from smolagents_hardened.backends.native_cgroup import Group
-from smolagents_hardened.backends.native_plan import SCRATCH, Host, Plan
+from smolagents_hardened.backends.native_plan import MASKED, SCRATCH, Host, address_bytes, rlimits
 from smolagents_hardened.backends.witness import Expected, Finding, combine, verdict
-from smolagents_hardened.backends.witness_kernel import kernel_findings
+from smolagents_hardened.backends.witness_kernel import LIMIT_LABELS, kernel_findings
 from smolagents_hardened.backends.witness_report import Report, report_findings
-from smolagents_hardened.limits import Limits
 
 CONTROLLER_LAYERS = {"memory": "memory", "pids": "tasks", "cpu": "cpu"}
+NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 NPROC_PER_NAMESPACE = (5, 14)  # before it, RLIMIT_NPROC counts all processes of the user, everywhere
 
 
@@ -24,22 +25,23 @@ class Witnesses:
     """What can be asked about one box."""
 
     pid: int  # as this host numbers it
-    plan: Plan
-    limits: Limits
+    request: BoxRequest
     host: Host
     user: int  # as this host numbers it
     group: Group
 
 
+# What the kernel can say of a box that is set up, before its guest has confined itself any further.
+EARLY_LAYERS = frozenset(LAYERS) - {"seccomp_run", "landlock"}
+
+
 def judge(witnesses: Witnesses, raw_report: Report | None) -> Enforcement:
-    """Join the kernel's word with the box's; before HELLO (None) nothing is in force yet."""
-    if raw_report is None:
-        return combine("native", [])
+    """Join the kernel's word with the box's report; before HELLO (None) there is the kernel's alone."""
     expected = Expected(
-        limits=witnesses.limits,
+        limits=witnesses.request.limits,
         user=witnesses.user if witnesses.host.is_root else None,
         scratch=SCRATCH,
-        rlimits={name: value for name, value in witnesses.plan.rlimits.items() if name != "as"},
+        rlimits={name: value for name, value in rlimits(witnesses.request.limits).items() if name in LIMIT_LABELS},
     )
     grouped = {CONTROLLER_LAYERS[controller] for controller in witnesses.group.directories}
     findings = [
@@ -48,17 +50,45 @@ def judge(witnesses: Witnesses, raw_report: Report | None) -> Enforcement:
         # Without a group of its own the box is in ours, and what the kernel says of that one is not about the box.
         if finding.layer not in CONTROLLER_LAYERS.values() or finding.layer in grouped
     ]
-    findings += report_findings(raw_report, expected)
-    findings += [_own_user(witnesses), _output(witnesses), *_without_group(witnesses, grouped)]
+    findings += [_namespaces(witnesses), _proc(witnesses), _user(witnesses), _output(witnesses)]
+    findings += _without_group(witnesses, grouped)
+    if raw_report is not None:
+        findings += report_findings(raw_report, expected)
     return combine("native", findings)
 
 
-def _own_user(witnesses: Witnesses) -> Finding:
+def _namespaces(witnesses: Witnesses) -> Finding:
+    """Own ones of every kind: not those of this process, nor those of the spawner, in which the siblings live."""
+    spawner = _status(witnesses.pid).get("PPid", "0")
+    problems = []
+    for kind in NAMESPACES:
+        try:
+            own = os.readlink(f"/proc/{witnesses.pid}/ns/{kind}")
+            if own in (os.readlink(f"/proc/self/ns/{kind}"), os.readlink(f"/proc/{spawner}/ns/{kind}")):
+                problems.append(f"shares its {kind} namespace")
+        except OSError as error:
+            problems.append(f"{kind}: {error.strerror or error}")
+    return verdict("namespaces", problems, "kernel", f"own {', '.join(NAMESPACES)}, not the spawner's either")
+
+
+def _proc(witnesses: Witnesses) -> Finding:
+    """What of /proc speaks about the host is covered, and none of it can be written to."""
+    options = {}
+    for line in _lines(f"/proc/{witnesses.pid}/mountinfo"):
+        fields = line.split(" ")  # proc(5): id parent major:minor root point options
+        options[fields[4]] = fields[5].split(",")
+    problems = [] if "ro" in options.get("/proc", []) else ["/proc is writable"]
+    there = [f"/proc/{name}" for name in MASKED if os.path.exists(f"/proc/{name}")]
+    problems += [f"{path} is visible" for path in there if path not in options]
+    return verdict("root_filesystem", problems, "kernel", f"/proc read-only, {len(there)} parts of it covered")
+
+
+def _user(witnesses: Witnesses) -> Finding:
     status = _status(witnesses.pid)
     groups = status.get("Groups", "").split()
     if witnesses.host.is_root:
         return verdict("user", [f"groups {groups}"] if groups else [], "kernel", "a number of its own, no group")
-    # A plain user cannot give up groups. They open nothing: no file of the host is in the box, and no number but one is mapped.
+    # A plain user cannot give up groups. They open nothing: no file of the host is in the box, one number is mapped.
     kept = f", {len(groups)} group(s) of yours unmapped" if groups else ""
     return Finding("user", Level.FULL, f"kernel: your own number {witnesses.user}, mapped alone{kept}")
 
@@ -70,7 +100,8 @@ def _output(witnesses: Witnesses) -> Finding:
             targets.append(os.readlink(f"/proc/{witnesses.pid}/fd/{number}").partition(":")[0])
         except OSError:
             targets.append("unreadable")
-    good = targets == ["/dev/null", "pipe", "pipe"]
+    # The guest moves its wire away from 0 and 1, at about the moment in which this is read.
+    good = targets[0] in ("pipe", "/dev/null") and targets[1:] == ["pipe", "pipe"]
     return verdict("output", [] if good else [f"descriptors {targets}"], "kernel", "pipes, which keep no copy")
 
 
@@ -88,16 +119,18 @@ def _without_group(witnesses: Witnesses, grouped: set[str]) -> list[Finding]:
 
 def _memory(witnesses: Witnesses) -> Finding:
     # The address space of the one process that filter 2 allows, and the tmpfs beside it.
-    wanted = witnesses.limits.memory_bytes - witnesses.limits.scratch_bytes
+    wanted = address_bytes(witnesses.request.limits)
     soft, hard = resource.prlimit(witnesses.pid, resource.RLIMIT_AS)
     problems = [] if soft == hard and 0 <= soft <= wanted else [f"address space {soft}/{hard}"]
-    good = f"address space {soft} bytes of one process that cannot fork, and scratch (no group: {witnesses.group.missing})"
+    good = (
+        f"address space {soft} bytes of one process that cannot fork, and scratch (no group: {witnesses.group.missing})"
+    )
     return verdict("memory", problems, "kernel", good)
 
 
 def _tasks(witnesses: Witnesses) -> Finding:
     soft, hard = resource.prlimit(witnesses.pid, resource.RLIMIT_NPROC)
-    problems = [] if soft == hard and 0 <= soft <= witnesses.limits.tasks else [f"RLIMIT_NPROC {soft}/{hard}"]
+    problems = [] if soft == hard and 0 <= soft <= witnesses.request.limits.tasks else [f"RLIMIT_NPROC {soft}/{hard}"]
     release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
     if not witnesses.host.is_root and release < NPROC_PER_NAMESPACE:
         problems.append(f"Linux {os.uname().release} counts it for the whole user")
@@ -106,13 +139,17 @@ def _tasks(witnesses: Witnesses) -> Finding:
 
 def _cpu(witnesses: Witnesses) -> Finding:
     allowed = len(os.sched_getaffinity(witnesses.pid))
-    problems = [f"{allowed} cores"] if allowed > witnesses.limits.cpus else []
+    problems = [f"{allowed} cores"] if allowed > witnesses.request.limits.cpus else []
     return verdict("cpu", problems, "kernel", f"pinned to {allowed} core(s), which the box cannot change")
 
 
-def _status(pid: int) -> dict[str, str]:
+def _lines(path: str) -> list[str]:
     try:
-        rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return Path(path).read_text().splitlines()
     except OSError:
-        return {}
+        return []
+
+
+def _status(pid: int) -> dict[str, str]:
+    rows = _lines(f"/proc/{pid}/status")
     return {name: value.strip() for name, _, value in (row.partition(":") for row in rows)}

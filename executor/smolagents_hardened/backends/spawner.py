@@ -1,35 +1,34 @@
 """The host's end of a spawner: start it, ask it for boxes, notice that it is gone.
 
-One per process, root file system and set of preloaded modules; it stays warm between sessions and is replaced after
-BOXES_EACH boxes, because the boxes of one spawner share what a clone cannot change: hash seed and address layout. It ends
-when this process does, however that ends: the kernel closes the control socket, and the pid namespace takes the boxes along.
+It ends when this process does, however that ends: the kernel closes the control socket, the spawner leaves, and its pid
+namespace takes every box along.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import threading
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-from smolagents_hardened.backends import native_plan, rootfs
+from smolagents_hardened.backends import rootfs
 from smolagents_hardened.backends.native_causes import refusal
 from smolagents_hardened.backends.native_plan import Host
 from smolagents_hardened.errors import BackendError, BackendUnavailable
 
-BOXES_EACH = 1000
+BOXES_EACH = 1000  # the boxes of one spawner share what a clone cannot change: hash seed and address layout
 READY_S = 60.0  # to the first answer: pandas takes a second on an idle machine
 ANSWER_S = 20.0  # one clone takes milliseconds, also on a loaded machine
 MESSAGE_BYTES = 64 * 1024
 SOURCE = Path(__file__).resolve().parents[2]
 LAUNCH = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from smolagents_hardened.backends.spawner_launch import main; main()"
+    "import sys; sys.path.insert(0, sys.argv[1]); from smolagents_hardened.backends.spawner_launch import main; main()"
 )
 
 
@@ -46,78 +45,106 @@ class SpawnerGone(BackendError):
 
 
 class Spawner:
-    """One spawner process. Any thread may call; requests go one at a time."""
+    """One spawner process. Any thread may call; requests go one at a time.
 
-    def __init__(self, root: Path, preload: tuple[str, ...], *, is_lean: bool = False) -> None:
-        self.host: Host = native_plan.host_of(os.geteuid(), os.getegid())
-        self.preload = preload
-        self.boxes = 0  # started so far; the next one's number is one higher
+    settings: what native_plan.spawner_settings made for `host`.
+    """
+
+    def __init__(self, root: Path, host: Host, settings: dict[str, object]) -> None:
+        self.host = host
         self._owner = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the fields below and the order of questions and answers
+        self._numbers = 0  # given out; the next box's number is one higher
+        self._living = 0  # boxes started and not closed
+        self._is_retired = False  # it makes no more boxes, and ends with its last one
+        self._process: subprocess.Popen[bytes] | None = None
+        self._root = _hold(root)
         self._diary = os.memfd_create("smolagents-hardened-spawner")  # what it prints, for the error message
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
-                settings = native_plan.spawner_settings(self.host, preload, is_lean=is_lean)
                 self._process = _launch(root, theirs, self._diary, settings)
-            ready = self._receive(READY_S)[0]
+            ready, _ = self._receive(READY_S)
         except BaseException:
             self.close()
             raise
         self.address_bytes = int(str(ready["address_bytes"]))  # of the spawner, and so of each box to begin with
         left_out = ready["left_out"]
         self.left_out: dict[str, str] = left_out if isinstance(left_out, dict) else {}
-        _LIVING.add(self)
+        _OPEN.add(self)
 
     @property
     def is_spent(self) -> bool:
         """Whether it has made as many boxes as it should."""
-        return self.boxes >= BOXES_EACH
+        return self._numbers >= BOXES_EACH
 
     def is_alive(self) -> bool:
-        """Whether the process is there, and is ours: not that of a process we were forked off."""
-        return self._owner == os.getpid() and self._control.fileno() >= 0 and self._process.poll() is None
+        """Whether it is there, and is ours: not that of a process we were forked off."""
+        if self._owner != os.getpid() or self._control.fileno() < 0 or self._process is None:
+            return False
+        return self._process.poll() is None
+
+    def retire(self) -> None:
+        """Make no more boxes, and end with the last one."""
+        with self._lock:
+            self._is_retired = True
+            is_last = not self._living
+        if is_last:
+            self.close()
+
+    def release(self) -> None:
+        """One box of it has been closed."""
+        with self._lock:
+            self._living -= 1
+            is_last = self._is_retired and not self._living
+        if is_last:
+            self.close()
 
     def next_number(self) -> int:
         """The number of the next box; each is used once."""
         with self._lock:
-            self.boxes += 1
-            return self.boxes
+            self._numbers += 1
+            return self._numbers
 
     def spawn(self, plan: dict[str, object], descriptors: list[int]) -> Started:
-        """Start a box with `descriptors`, which stay the caller's. Raises SpawnerGone and BackendUnavailable."""
+        """Start a box with `descriptors`, which stay the caller's. Raises SpawnerGone and BackendUnavailable.
+
+        The caller says `release` once the box has ended.
+        """
         with self._lock:
             try:
                 socket.send_fds(self._control, [json.dumps(plan).encode()], descriptors)
             except OSError as error:
-                raise SpawnerGone(f"the spawner of native boxes is gone: {error.strerror or error}") from error
-            _, received = self._receive(ANSWER_S)
-        return Started(received[0], pid_of(received[0]))
+                raise self._gone(f"is gone: {error.strerror or error}") from error
+            _, [pidfd] = self._receive(ANSWER_S)
+            self._living += 1
+        return Started(pidfd, pid_of(pidfd))
 
     def close(self) -> None:
         """End it, and with it every box of it. Idempotent."""
         self._control.close()
-        process = getattr(self, "_process", None)
-        if process is not None and self._owner == os.getpid():
+        if self._process is not None and self._owner == os.getpid():
             try:
-                process.wait(ANSWER_S)
+                self._process.wait(ANSWER_S)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if self._diary >= 0:
-            os.close(self._diary)
-            self._diary = -1
+                self._process.kill()  # takes the spawner along, which takes the boxes along
+                self._process.wait()
+        _OPEN.discard(self)
+        with self._lock:
+            descriptors, self._diary, self._root = {self._diary, self._root} - {-1}, -1, -1
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def _receive(self, timeout_s: float) -> tuple[dict[str, object], list[int]]:
-        self._control.settimeout(timeout_s)
         try:
+            self._control.settimeout(timeout_s)
             raw, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, 1)
         except TimeoutError as error:
-            raise SpawnerGone(f"the spawner of native boxes did not answer within {timeout_s:g} s") from error
+            raise self._gone(f"did not answer within {timeout_s:g} s") from error
         except OSError as error:
-            raise SpawnerGone(f"the spawner of native boxes is gone: {error.strerror or error}") from error
+            raise self._gone(f"is gone: {error.strerror or error}") from error
         if not raw:
-            raise SpawnerGone(f"the spawner of native boxes has ended{self._last_words()}")
+            raise self._gone(f"has ended{self._last_words()}")
         answer = json.loads(raw)
         if "failed" in answer:
             raise BackendUnavailable(refusal(str(answer["failed"]), int(answer["errno"] or errno.EPERM)))
@@ -125,22 +152,45 @@ class Spawner:
             os.set_inheritable(descriptor, False)
         return answer, descriptors
 
+    def _gone(self, text: str) -> SpawnerGone:
+        """The error to raise. The socket is closed: a late answer would be taken for that to the next question."""
+        self._control.close()
+        return SpawnerGone(f"the spawner of native boxes {text}")
+
     def _last_words(self) -> str:
         size = os.fstat(self._diary).st_size
         text = os.pread(self._diary, 2000, max(0, size - 2000)).decode(errors="replace").strip()
         return f"; its last words: {text}" if text else ""
 
 
-_LIVING: weakref.WeakSet[Spawner] = weakref.WeakSet()
+_OPEN: set[Spawner] = set()
 
 
 def _let_go() -> None:
     """In a process forked off the host: the boxes are not its own, and its copy of the socket would keep them alive."""
-    for spawner in _LIVING:
+    for spawner in _OPEN:
         spawner._control.close()
 
 
-os.register_at_fork(after_in_child=_let_go)
+def close_all() -> None:
+    """End every spawner of this process, and all boxes. Called when the interpreter ends; a kill does the same."""
+    for spawner in list(_OPEN):
+        spawner.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+atexit.register(close_all)
+
+
+def _hold(root: Path) -> int:
+    """A descriptor that keeps the root file system from being removed as unused (native_root.prune)."""
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError as error:
+        raise SpawnerGone(f"the root file system {root} is gone: {error.strerror or error}") from error
+    return descriptor
 
 
 def pid_of(pidfd: int) -> int:

@@ -30,10 +30,12 @@ def enter(plan: dict[str, Any], groups: list[int], standard: tuple[int, int, int
     os.setsid()
     os.umask(0o022)
     jail.set_hostname(plan["hostname"])
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(plan["oom_score_adj"]))
     if plan["cpus"]:
         os.sched_setaffinity(0, plan["cpus"])
-    with open(f"{FILTERS}/{plan['filter']}", "rb") as file:
-        program = file.read()
+    with open(f"{FILTERS}/{plan['filter']}", "rb") as filter_file:
+        program = filter_file.read()
     mount_all(plan["mounts"])
     os.chdir("/tmp")  # nosec B108 - the box's own
     for number, descriptor in enumerate(standard):

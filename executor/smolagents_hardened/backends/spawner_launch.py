@@ -1,10 +1,10 @@
 """From a host process to a spawner: the program that puts a fresh interpreter, as process 1, into a root of its own.
 
-Run by spawner.py with the number of the control socket and the settings as arguments, and the root file system as working
-directory. It clones one child into new namespaces of every kind and maps its users, so that nothing of what follows has a
-privilege on the host, also when the host process is root. The child makes the root from the working directory and
-executes the interpreter in it. The launcher waits for it: whichever of the two ends takes the other along, and with the
-child, the first process of its pid namespace, end all boxes.
+Run by spawner.py with the number of the control socket and the settings as arguments, and the root file system as
+working directory. It clones one child into new namespaces of every kind and maps its users, so that nothing of what
+follows has a privilege on the host, also when the host process is root. The child makes the root from the working
+directory and executes the interpreter in it. The launcher waits for it: whichever of the two ends takes the other
+along, and with the child, the first process of its pid namespace, end all boxes.
 
 Standard library only: it runs without site-packages.
 """
@@ -27,7 +27,12 @@ NEW_ROOT = f"{GATHER}/root"
 DEVICES = ("null", "zero", "full", "random", "urandom")
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 EVERY_NAMESPACE = (
-    jail.CLONE_NEWUSER | jail.CLONE_NEWNS | jail.CLONE_NEWPID | jail.CLONE_NEWNET | jail.CLONE_NEWIPC | jail.CLONE_NEWUTS
+    jail.CLONE_NEWUSER
+    | jail.CLONE_NEWNS
+    | jail.CLONE_NEWPID
+    | jail.CLONE_NEWNET
+    | jail.CLONE_NEWIPC
+    | jail.CLONE_NEWUTS
 )
 FAILED = 70  # exit status: the reason went out on the control socket
 
@@ -44,8 +49,9 @@ def main() -> None:
         pid, _ = jail.clone(EVERY_NAMESPACE)
         if pid == 0:
             os.close(go)
-            os.read(ready, 1)
-            become_spawner(settings)
+            if os.read(ready, 1) == b"!":
+                become_spawner(settings)
+            os._exit(FAILED)
         jail.write_maps(pid, settings["uid_map"], settings["gid_map"], deny_setgroups=settings["deny_setgroups"])
         os.write(go, b"!")
     except OSError as error:
@@ -65,6 +71,7 @@ def become_spawner(settings: Settings) -> None:
             os.setgroups([])
         jail.die_with_parent()
         jail.show_to_self()
+        jail.join_new_keyring()
         jail.set_hostname("box")
         make_root(settings["root_flags"])
         hard = resource.getrlimit(resource.RLIMIT_STACK)[1]

@@ -10,6 +10,7 @@ Lies in the root beside the guest. Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -49,7 +50,8 @@ def main(run_guest: Callable[[], None]) -> None:
 
 def preload(names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Import each module; which came, and which did not with the reason. One that starts a thread ends the spawner."""
-    imported, left_out = [], {}
+    imported: list[str] = []
+    left_out: dict[str, str] = {}
     for name in names:
         try:
             importlib.import_module(name)
@@ -130,7 +132,7 @@ def become_box(plan: Plan, descriptors: list[int], ready: int, go: int, run_gues
     try:
         run_guest()
     except BaseException:  # noqa: BLE001 - nothing may unwind into the spawner's loop
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is one
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(1)
 
@@ -138,7 +140,7 @@ def become_box(plan: Plan, descriptors: list[int], ready: int, go: int, run_gues
 def differ() -> None:
     """Renew what a clone shares with its siblings and does not renew by itself.
 
-    Python's fork hooks have reseeded `random`. tempfile and OpenSSL would notice a fork by the pid, which is 1 here and there.
+    Python's fork hooks reseed `random`. tempfile and OpenSSL notice a fork by the pid, which is 1 here and there.
     """
     random.seed()
     numpy_random = sys.modules.get("numpy.random")
@@ -157,10 +159,8 @@ def collect(pidfd: int, pid: int, status: int) -> None:
     _, raw_status, usage = os.wait4(pid, 0)
     code = os.waitstatus_to_exitcode(raw_status)
     told = {"code": code, "cpu_s": usage.ru_utime + usage.ru_stime}
-    try:
+    with contextlib.suppress(BrokenPipeError):
         os.write(status, json.dumps(told).encode() + b"\n")
-    except BrokenPipeError:
-        pass
     os.close(status)
     os.close(pidfd)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from smolagents_hardened.cli.progress import Progress
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.host_text import neutral
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,7 +53,7 @@ def _report(is_json: bool, logs: str, output: object, error: str | None) -> int:
     elif error is not None:
         print(error, file=sys.stderr)
     elif output is not None:
-        print(output)
+        print(neutral(str(output)))
     return 0 if error is None else 1
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 
-from smolagents_hardened.governance.loop import LoopThread
+from smolagents_hardened.governance.loop import LoopThread, LoopTimeout
 
 
 class TimedOut(Exception):
@@ -30,7 +30,7 @@ def ask(function: Callable[[], object], loop: LoopThread, timeout_s: float | Non
     if timeout_s is None:
         answer = function()
         return loop.run(answer) if inspect.isawaitable(answer) else answer
-    return Worker(function, loop, timeout_s).wait()
+    return Worker(function, loop, timeout_s).start().wait()
 
 
 class Worker:
@@ -45,8 +45,12 @@ class Worker:
         self._error: BaseException | None = None
         self._is_done = False
         context = copy_context()
-        thread = threading.Thread(target=context.run, args=(self._work,), name="hardened-hook", daemon=True)
-        thread.start()
+        self._thread = threading.Thread(target=context.run, args=(self._work,), name="hardened-hook", daemon=True)
+
+    def start(self) -> Worker:
+        """Make the call. A `wake` may come before it."""
+        self._thread.start()
+        return self
 
     def wait(self) -> object:
         """The answer, or what the call raised. Raises TimedOut, or Interrupted after `wake`."""
@@ -67,6 +71,8 @@ class Worker:
             answer = self._function()
             # The same limit again: a coroutine, unlike a thread, can be told to end.
             self._answer = self._loop.run(answer, self._timeout_s) if inspect.isawaitable(answer) else answer
+        except LoopTimeout as error:  # on a loaded machine this can come before the waiting thread's own limit
+            self._error = TimedOut(str(error))
         except BaseException as error:  # noqa: BLE001  carried to the thread that waits
             self._error = error
         self._is_done = True

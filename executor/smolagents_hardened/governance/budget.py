@@ -16,7 +16,7 @@ from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.hooks import Decision
 
 # What one call costs, in whatever unit the budgets use: a price for each tool, or a function of the call.
-Prices = Mapping[str, float] | Callable[[ToolCall], float]
+Prices = Mapping[str, float] | Callable[[ToolCall], float | Decimal]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,12 +189,14 @@ def price(prices: Prices | None, call: ToolCall) -> Decimal:
     """What one call costs. Raises ValueError for a price that is no number from 0 on."""
     if prices is None:
         return Decimal(0)
-    cost = prices(call) if callable(prices) else prices.get(call.tool, 0)
-    if not _is_amount(cost) and not (isinstance(cost, Decimal) and cost.is_finite() and cost >= 0):
+    cost: object = prices(call) if callable(prices) else prices.get(call.tool, 0)
+    if isinstance(cost, Decimal) and cost.is_finite() and cost >= 0:
+        return cost
+    if not _is_amount(cost):
         raise ValueError(f"the price of {call.tool} is {cost!r}, not a number from 0 on")
-    return _exact(cost)
+    return _exact(cost)  # type: ignore[arg-type]  # `_is_amount` has said that it is a number
 
 
-def _exact(amount: float | Decimal) -> Decimal:
+def _exact(amount: float) -> Decimal:
     # Through its decimal text: ten calls of 0.1 are to cost 1, which binary fractions would not give.
-    return amount if isinstance(amount, Decimal) else Decimal(repr(amount))
+    return Decimal(repr(amount))

@@ -92,7 +92,7 @@ class Desk:
         with self._lock:
             self._waiting.add(worker)
         try:
-            return worker.wait()
+            return worker.start().wait()
         finally:
             with self._lock:
                 self._waiting.discard(worker)

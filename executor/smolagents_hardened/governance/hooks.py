@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
@@ -187,7 +187,7 @@ def _timeout_s(hook: object) -> float | None:
     return float(timeout_s)
 
 
-def _method(hook: object, name: str) -> Callable[..., object] | None:
+def _method(hook: object, name: str) -> Callable[..., Any] | None:
     method = getattr(hook, name, None)
     if method is not None and not callable(method):
         raise ConfigError(f"{name} of hook {_name(hook)} is no method")

@@ -17,7 +17,6 @@ from smolagents_hardened.governance.hooks import Decision, NamedHook, Verdict
 from smolagents_hardened.governance.judge import Judgement
 from smolagents_hardened.governance.verdicts import Opinion
 
-
 # A result is digested for the record only, so a huge one must not cost seconds; arguments are always digested whole.
 MAX_RESULT_BYTES = 64 * 2**20
 

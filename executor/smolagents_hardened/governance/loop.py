@@ -12,6 +12,10 @@ import threading
 from collections.abc import Awaitable
 
 
+class LoopTimeout(TimeoutError):
+    """The limit of `run` has passed; not to be taken for a TimeoutError of the coroutine's own."""
+
+
 class LoopThread:
     """Starts its thread with the first awaitable. `close` ends it; its owner calls that."""
 
@@ -25,7 +29,7 @@ class LoopThread:
     def run(self, awaitable: Awaitable[object], timeout_s: float | None = None) -> object:
         """Wait for an awaitable, in a copy of the caller's context, and give back what it gives or raises.
 
-        Raises TimeoutError after `timeout_s` and asks the coroutine to end. Raises RuntimeError from within
+        Raises LoopTimeout after `timeout_s` and asks the coroutine to end. Raises RuntimeError from within
         the loop itself, where waiting would never end, and after `close`.
         """
         loop = self._started()
@@ -41,7 +45,7 @@ class LoopThread:
             raise
         if not done:
             future.cancel()
-            raise TimeoutError(f"no answer within {timeout_s} s")
+            raise LoopTimeout(f"no answer within {timeout_s} s")
         return future.result()
 
     def close(self) -> None:

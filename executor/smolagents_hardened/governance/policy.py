@@ -1,196 +1,241 @@
-"""Rules as data: a TOML or JSON file that compiles to closures, and the hook that applies it.
+"""Rules as data: a TOML, YAML or JSON file that compiles to closures, and the hook that applies it.
 
 ::
 
     default = "deny"                  # or "allow"; must be said
+    mode = "enforce"                  # or "shadow": judged and recorded, without effect
+    tools = ["read_file", "fetch"]    # optional: a call of any other tool is denied, whatever the default
 
     [[rule]]
+    id = "data-only"                  # optional, for records and messages
     tool = "read_*"                   # a name, or a glob with * ? [...]
     agent = "researcher"              # optional, a name or a glob
-    effect = "allow"                  # "allow" | "ask" | "deny" | "stop"
+    delegation = "boss/*"             # optional, a glob over the chain of agents, joined by /
+    after = ["untrusted"]             # optional: only once results with all these labels were seen
+    effect = "allow"                  # "stop" | "deny" | "ask" | "respond" | "modify" | "allow"
     reason = "reading is fine"        # what people and models read
-    when.path = { regex = "/data/.*" } # optional: every predicate must hold (predicates.py)
+    when.path = { below = "/data" }   # optional: every predicate must hold (predicates.py)
+    when.url = { known = true }       # optional: occurs in the task or in a trusted result (flow.py)
+    cel = "size(args.path) < 100"     # optional (extra [cel])
 
-Every rule that matches counts; the strictest effect wins (stop > deny > ask > allow), and of that the first
-rule. `final_answer` is judged like any tool, but the default does not catch it unless a rule says its name.
+    [[label]]
+    tool = "fetch"                    # results of these tools
+    add = ["untrusted"]               # get these labels
+
+    [[budget]]
+    calls = 10                        # budget.py
+
+    [prices]
+    fetch = 0.5
+
+Every rule that fits counts; the strictest effect wins (the order above), and of that the first rule. `final_answer` is
+judged like any tool, but neither the default nor `tools` catches it unless a rule says its name.
 """
 
 from __future__ import annotations
 
-import fnmatch
-import json
-import re
-import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from smolagents_hardened.audit.record import digest_value
 from smolagents_hardened.errors import ConfigError
-from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.budget import Budget
+from smolagents_hardened.governance.call import ToolCall, ToolOutcome
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.predicates import ABSENT, Predicate, predicate
+from smolagents_hardened.governance.policy_file import Document, read
+from smolagents_hardened.governance.rules import EFFECTS, Rule, compile_rule, refuse_unknown, text, texts
 
 FINAL_ANSWER = "final_answer"
-_EFFECTS = ("stop", "deny", "ask", "allow")  # the strictest first
-_RULE_KEYS = frozenset({"tool", "agent", "effect", "reason", "when", "timeout_s"})
-_GLOB = re.compile(r"[*?\[]")
-
-Matcher = Callable[[str], object]
+KEYS = ("default", "mode", "tools", "rule", "label", "budget", "prices")
+_CACHED_TOOLS = 1000  # names whose rules are looked up once only; names come from the agent's tools, not from the box
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One compiled rule."""
+class Label:
+    """Results of these tools get these labels."""
 
     tool: str
-    matches_tool: Matcher
-    matches_agent: Matcher
-    when: tuple[tuple[str, tuple[Predicate, ...]], ...]
-    effect: str
-    decision: Decision
+    add: frozenset[str]
 
-    def matches(self, call: ToolCall) -> bool:
-        """Whether this rule speaks about this call."""
-        if not self.matches_tool(call.tool) or not self.matches_agent(call.agent):
-            return False
-        return all(
-            holds(call.arguments.get(argument, ABSENT)) for argument, predicates in self.when for holds in predicates
-        )
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A compiled policy, as data."""
+
+    default: str
+    mode: str
+    tools: frozenset[str] | None
+    rules: tuple[Rule, ...]
+    labels: tuple[Label, ...]
+    budgets: tuple[Budget, ...]
+    prices: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision, the rule that gave it (None: the default), and every other rule that fits."""
+
+    decision: Decision
+    rule: Rule | None
+    also: tuple[Rule, ...]
 
 
 class Policy:
     """A hook made of rules. `digest` is the SHA-256 of what they say, whatever the file's layout."""
 
-    def __init__(self, default: str, rules: tuple[Rule, ...], name: str, digest: str) -> None:
+    def __init__(self, contents: Contents, name: str, digest: str) -> None:
         self.name = name
         self.digest = digest
-        self._default = default
-        self._rules = tuple(sorted(rules, key=lambda rule: _EFFECTS.index(rule.effect)))  # stable: file order within
-        self._names = frozenset(rule.tool for rule in rules)
+        self.contents = contents
+        self.is_shadow = contents.mode == "shadow"
+        # Present only where there is something to do: every after-hook costs a copy of the arguments.
+        self.after_tool_call: Callable[..., ToolOutcome | None] | None = self._labelled if contents.labels else None
+        stamped = (replace(rule, decision=replace(rule.decision, version=digest)) for rule in contents.rules)
+        self._rules = tuple(sorted(stamped, key=lambda rule: EFFECTS.index(rule.effect)))  # stable: file order within
+        self._names = frozenset(rule.tool for rule in contents.rules)
+        self._by_tool: dict[str, tuple[Rule, ...]] = {}
+        self._described: dict[str, object] = {
+            "digest": digest,
+            "default": contents.default,
+            "mode": contents.mode,
+            "rules": len(contents.rules),
+            "budgets": [budget.told() for budget in contents.budgets],
+        }
+        stamp: dict[str, Any] = {"rule": "default", "version": digest}
+        self._allowed = replace(Decision.allow(f"{name}: default"), **stamp)
+        self._denied = replace(Decision.deny(f"no rule of {name} allows this call", code="denied_by_default"), **stamp)
+        self._unknown = replace(
+            Decision.deny(f"{name} does not know this tool", code="unknown_tool"), rule="tools", version=digest
+        )
 
     @classmethod
     def from_file(cls, path: str | Path) -> Policy:
-        """Read a .toml or .json file. Raises ConfigError that names the file, and the line where it can."""
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
-            raise ConfigError(f"policy file {path} cannot be read: {error}") from error
-        try:
-            data = _parse(path, text)
-        except (ValueError, RecursionError) as error:  # of tomllib and json; both name the line
-            raise ConfigError(f"policy file {path} is not valid: {error}") from error
-        starts = [
-            number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*rule\s*\]\]", line)
-        ]
-        return cls.from_mapping(data, str(path), starts)
+        """Read a .toml, .yaml or .json file. Raises ConfigError that names the file, and the line where it can."""
+        return cls.from_document(read(Path(path)), str(path))
 
     @classmethod
-    def from_mapping(cls, data: object, source: str = "policy", rule_lines: list[int] | None = None) -> Policy:
-        """Compile plain data. `source` and `rule_lines` (line of each rule) are for messages. Raises
-        ConfigError.
-        """
-        if not isinstance(data, dict):
-            raise ConfigError(f"{source}: a policy is a table with default and rule, not {type(data).__name__}")
-        _refuse_unknown(data, frozenset({"default", "rule"}), source)
-        default, raw_rules = data.get("default"), data.get("rule", [])
-        if default not in ("allow", "deny"):
-            raise ConfigError(f'{source}: say default = "deny" or default = "allow"; it is {default!r}')
-        if not isinstance(raw_rules, list):
-            raise ConfigError(f"{source}: rule is a list of tables ([[rule]]), not {type(raw_rules).__name__}")
-        name, lines = f"policy:{Path(source).name}", dict(enumerate(rule_lines or []))
-        rules = tuple(
-            # The file's name alone: a reason goes to the model, which is to learn no path of the host.
-            _rule(raw, _where(source, place, lines), f"rule {place + 1} of {name} on this tool")
-            for place, raw in enumerate(raw_rules)
-        )
-        return cls(default, rules, name, digest_value(data))
+    def from_mapping(cls, data: object, source: str = "policy") -> Policy:
+        """Compile plain data. `source` is for messages. Raises ConfigError."""
+        return cls.from_document(Document(data), source)
+
+    @classmethod
+    def from_document(cls, document: Document, source: str) -> Policy:
+        """Compile a file's data. Raises ConfigError with its first problem, and how many more there are."""
+        problems: list[str] = []
+        contents = compile_policy(document, source, problems)
+        if contents is None or problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise ConfigError(problems[0] + more)
+        return cls(contents, f"policy:{Path(source).name}", digest_value(document.data))
 
     def before_tool_call(self, call: ToolCall) -> Decision:
-        """The strictest rule that matches; without one, the default."""
-        for rule in self._rules:
-            if rule.matches(call):
-                return rule.decision
-        if self._default == "allow" or (call.tool == FINAL_ANSWER and FINAL_ANSWER not in self._names):
-            return Decision.allow(f"{self.name}: default")
-        return Decision.deny(f"no rule of {self.name} allows this call", code="denied_by_default")
+        """The strictest rule that fits; without one, the default."""
+        for rule in self._about(call.tool):
+            if rule.fits(call):
+                return rule.decide(call)
+        return self._default(call.tool)
+
+    def explain(self, call: ToolCall) -> Explanation:
+        """The same decision, with the rule it comes from and those that it has overruled."""
+        fitting = [rule for rule in self._about(call.tool) if rule.fits(call)]
+        if not fitting:
+            return Explanation(self._default(call.tool), None, ())
+        return Explanation(fitting[0].decide(call), fitting[0], tuple(fitting[1:]))
+
+    def described(self) -> dict[str, object]:
+        """What the trail says of it."""
+        return self._described
+
+    def _labelled(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome | None:
+        added = [label.add for label in self.contents.labels if fnmatchcase(call.tool, label.tool)]
+        return replace(outcome, labels=outcome.labels.union(*added)) if added else None
+
+    def _default(self, tool: str) -> Decision:
+        contents = self.contents
+        is_spared = tool == FINAL_ANSWER and FINAL_ANSWER not in self._names
+        if contents.tools is not None and tool not in contents.tools and not is_spared:
+            return self._unknown
+        return self._allowed if contents.default == "allow" or is_spared else self._denied
+
+    def _about(self, tool: str) -> tuple[Rule, ...]:
+        found = self._by_tool.get(tool)
+        if found is None:
+            tools = self.contents.tools
+            is_foreign = tools is not None and tool not in tools and tool not in self._names
+            found = tuple(rule for rule in self._rules if rule.names(tool) and not (is_foreign and _widens(rule)))
+            if len(self._by_tool) < _CACHED_TOOLS:
+                self._by_tool[tool] = found
+        return found
 
 
-def _parse(path: Path, text: str) -> object:
-    if path.suffix == ".toml":
-        return tomllib.loads(text)
-    if path.suffix == ".json":
-        return json.loads(text, object_pairs_hook=_unique)
-    raise ValueError(f"the name must end in .toml or .json, not {path.suffix!r}")
+def _widens(rule: Rule) -> bool:
+    """Whether it lets calls through: what `tools` does not know, no glob of such a rule may reach."""
+    return rule.effect in ("allow", "modify", "respond", "ask")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError(f"a key is repeated among {', '.join(key for key, _ in pairs)}")
-    return made
+def compile_policy(document: Document, source: str, problems: list[str]) -> Contents | None:
+    """Compile, adding every problem found to `problems`; None where there is no policy to speak of."""
+    data = document.data
+    try:
+        _check_top(data, source)
+    except ConfigError as error:
+        problems.append(str(error))
+        return None
+    name = f"policy:{Path(source).name}"
+    rules: list[Rule] = []
+    for place, raw in enumerate(data.get("rule", [])):
+        line = document.lines[place] if place < len(document.lines) else 0
+        where = f"{source}, line {line}: rule {place + 1}" if line else f"{source}: rule {place + 1}"
+        # The file's name alone: a reason goes to the model, which is to learn no path of the host.
+        fallback = f"rule {place + 1} of {name} on this tool"
+        _collect(problems, rules, lambda: compile_rule(raw, place + 1, line, where, fallback))  # noqa: B023  called at once
+    labels: list[Label] = []
+    budgets: list[Budget] = []
+    for raw in data.get("label", []):
+        _collect(problems, labels, lambda: _label(raw, f"{source}: label"))  # noqa: B023
+    for raw in data.get("budget", []):
+        _collect(problems, budgets, lambda: Budget.from_mapping(raw))  # noqa: B023
+    tools = frozenset(data["tools"]) if "tools" in data else None
+    made = tuple(rules), tuple(labels), tuple(budgets)
+    return Contents(data["default"], data.get("mode", "enforce"), tools, *made, data.get("prices", {}))
 
 
-def _where(source: str, place: int, lines: Mapping[int, int]) -> str:
-    line = f", line {lines[place]}" if place in lines else ""
-    return f"{source}{line}: rule {place + 1}"
+def _collect(problems: list[str], into: list[Any], make: Callable[[], object]) -> None:
+    try:
+        into.append(make())
+    except ConfigError as error:
+        problems.append(str(error))
 
 
-def _refuse_unknown(table: Mapping[object, object], known: frozenset[str], where: str) -> None:
-    unknown = [key for key in table if key not in known]
-    if unknown:
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+def _check_top(data: Any, source: str) -> None:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: a policy is a table with default and rule, not {type(data).__name__}")
+    refuse_unknown(data, KEYS, source)
+    if data.get("default") not in ("allow", "deny"):
+        raise ConfigError(f'{source}: say default = "deny" or default = "allow"; it is {data.get("default")!r}')
+    if data.get("mode", "enforce") not in ("enforce", "shadow"):
+        raise ConfigError(f"{source}: mode is enforce or shadow, not {data['mode']!r}")
+    for key in ("rule", "label", "budget"):
+        if not isinstance(data.get(key, []), list):
+            raise ConfigError(f"{source}: {key} is a list of tables ([[{key}]]), not {type(data[key]).__name__}")
+    texts(data, "tools", source)
+    prices = data.get("prices", {})
+    if not isinstance(prices, dict) or not all(_is_price(price) for price in prices.values()):
+        raise ConfigError(f"{source}: prices is a table of tool and number, not {prices!r}")
 
 
-def _rule(raw: object, where: str, fallback: str) -> Rule:
+def _is_price(price: object) -> bool:
+    return isinstance(price, int | float) and not isinstance(price, bool) and 0 <= price < 1e18
+
+
+def _label(raw: object, where: str) -> Label:
     if not isinstance(raw, dict):
         raise ConfigError(f"{where} is a table, not {type(raw).__name__}")
-    _refuse_unknown(raw, _RULE_KEYS, where)
-    tool, effect = _text(raw, "tool", where), _text(raw, "effect", where)
-    if effect not in _EFFECTS:
-        raise ConfigError(f"{where}: effect is one of {', '.join(_EFFECTS)}, not {effect!r}")
-    agent = _text(raw, "agent", where) if "agent" in raw else "*"
-    when = raw.get("when", {})
-    if not isinstance(when, dict):
-        raise ConfigError(f"{where}: when is a table of arguments, not {when!r}")
-    compiled = tuple((argument, _predicates(argument, table, where)) for argument, table in when.items())
-    decision = _decision(effect, raw, where, fallback)
-    return Rule(tool, _matcher(tool), _matcher(agent), compiled, effect, decision)
-
-
-def _text(raw: Mapping[str, object], key: str, where: str) -> str:
-    value = raw.get(key)
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{where}: {key} must be a text, not {value!r}")
-    return value
-
-
-def _predicates(argument: str, table: object, where: str) -> tuple[Predicate, ...]:
-    if not isinstance(table, dict) or not table:
-        raise ConfigError(f'{where}: when.{argument} is a table of predicates such as {{ equals = "x" }}')
-    return tuple(predicate(name, wanted, f"{where}, when.{argument}") for name, wanted in table.items())
-
-
-def _matcher(pattern: str) -> Matcher:
-    if _GLOB.search(pattern):
-        return re.compile(fnmatch.translate(pattern)).match
-    return lambda name: name == pattern
-
-
-def _decision(effect: str, raw: Mapping[str, object], where: str, fallback: str) -> Decision:
-    reason = _text(raw, "reason", where) if "reason" in raw else fallback
-    timeout_s = raw.get("timeout_s")
-    if timeout_s is not None:
-        is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool) and 0 < timeout_s < 1e9
-        if effect != "ask" or not is_number:
-            raise ConfigError(f"{where}: timeout_s is a positive number of seconds, and for effect ask only")
-    match effect:
-        case "stop":
-            return Decision.stop(reason)
-        case "deny":
-            return Decision.deny(reason)
-        case "ask":
-            return Decision.ask(reason, timeout_s=timeout_s, reason=reason)  # type: ignore[arg-type]  # checked above
-        case _:
-            return Decision.allow(reason)
+    refuse_unknown(raw, ("tool", "add"), where)
+    add = texts(raw, "add", where)
+    if not add:
+        raise ConfigError(f"{where}: add is a list of at least one label")
+    return Label(text(raw, "tool", where), frozenset(add))

@@ -70,7 +70,8 @@ class Standing:
         return None
 
 
-IN_FORCE: ContextVar[Standing] = ContextVar("smolagents_hardened_standing", default=Standing())
+_NONE = Standing()
+IN_FORCE: ContextVar[Standing] = ContextVar("smolagents_hardened_standing", default=_NONE)
 
 
 @dataclass(frozen=True, slots=True)

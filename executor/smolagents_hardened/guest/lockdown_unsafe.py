@@ -72,13 +72,22 @@ KIB = 2**10
 STACK_BYTES = 8192 * KIB  # what every distribution gives; fixed, so that a snippet cannot raise it
 PENDING_SIGNALS = 64  # enough for handlers; queued real-time signals are kernel memory
 
+# The image and what Python asks of /proc; not the rest of /proc, which tells of the host (its command line, its disks).
+READABLE = (
+    *("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt"),
+    *("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"),
+    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/version"),
+)
 
-def lock_down(filter_bytes: bytes, scratch: str, limits: Mapping[str, int | float]) -> dict[str, object]:
+
+def lock_down(
+    filter_bytes: bytes, scratch: str, limits: Mapping[str, int | float], readable: tuple[str, ...] = READABLE
+) -> dict[str, object]:
     """Lock the calling process down for good; return what was read back, as the module's head says.
 
     `filter_bytes` is filter 2 as an array of `struct sock_filter`; `scratch` the one directory that stays
-    writable; of `limits` (the names of `Limits`) `cpu_s`, `open_files` and `scratch_bytes` are used. Raises
-    OSError that names the step which failed; the caller must then end the process, because the steps before
+    writable, `readable` what can be read beside it; of `limits` (the names of `Limits`) `cpu_s`, `open_files` and
+    `scratch_bytes` are used. Raises OSError that names the step which failed; the caller must then end the process, because the steps before
     it cannot be undone.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
@@ -89,7 +98,7 @@ def lock_down(filter_bytes: bytes, scratch: str, limits: Mapping[str, int | floa
     set_rlimits(limits)
     forbid_gaining()
     drop_capabilities()
-    landlock = restrict_files(scratch)
+    landlock = restrict_files(scratch, readable)
     dumpable = hide_from_others()
     install_filter(filter_bytes)
     return read_back(landlock, dumpable)
@@ -208,19 +217,13 @@ SCRATCH_RIGHTS = (
 # Where glibc keeps POSIX semaphores, sem_overview(7); a backend that gives one bounds it.
 SHARED_MEMORY = "/dev/shm"
 SHARED_MEMORY_RIGHTS = READ_FILE | READ_DIRECTORY | WRITE_FILE | REMOVE_FILE | MAKE_FILE
-# The image and what Python asks of /proc; not the rest of /proc, which tells of the host (its command line, its disks).
-READABLE = (
-    *("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt"),
-    *("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"),
-    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/version"),
-)
 TCP_BIND_AND_CONNECT = 0b11  # ABI 4
 ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # ABI 6
 LANDLOCK_CREATE_RULESET_VERSION = 1
 LANDLOCK_RULE_PATH_BENEATH = 1
 
 
-def restrict_files(scratch: str) -> dict[str, object]:
+def restrict_files(scratch: str, readable: tuple[str, ...]) -> dict[str, object]:
     """Read the image, write beneath `scratch` and to /dev/null, execute nothing, no TCP, no signal outside.
 
     Nothing may be executed, not even from the image: C extensions are mapped, never exec'ed, and so "no exec"
@@ -237,7 +240,7 @@ def restrict_files(scratch: str) -> dict[str, object]:
     words = [handled] + [TCP_BIND_AND_CONNECT] * (abi >= 4) + [ABSTRACT_SOCKETS_AND_SIGNALS] * (abi >= 6)
     attributes = b"".join(word.to_bytes(8, "little") for word in words)
     ruleset = must("landlock", kernel("landlock_create_ruleset", attributes, len(attributes), 0))
-    for path in READABLE:
+    for path in readable:
         if os.path.exists(path):
             allow_beneath(ruleset, path, READ_FILE | READ_DIRECTORY if os.path.isdir(path) else READ_FILE)
     allow_beneath(ruleset, scratch, sum(SCRATCH_RIGHTS) & handled)

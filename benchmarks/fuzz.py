@@ -1,0 +1,145 @@
+"""The long run of every fuzz target, guided by coverage: `python -m benchmarks.fuzz --seconds 600`.
+
+Each target runs in a process of its own (libFuzzer by way of atheris), begins with the checked-in corpus, and may hold
+no more than `RSS_MIB` of memory nor take longer than `SLOWEST_S` for one input. Nothing may be raised. What is told:
+executions, edges and lines covered, peak memory, and the input of anything that was found. `--keep` writes what covers
+something new back into the corpus, `--targets` picks some. Needs `pip install atheris`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.measure import RESULTS
+from tests.support.fuzz_targets import CORPUS, ROOMS, TARGETS, corpus
+
+RSS_MIB = 1024  # pandas, numpy and the instrumentation alone take 200
+SLOWEST_S = 10
+MOST_BYTES = 1024  # of one input: enough for a whole session
+KEPT_BYTES = 400  # of one input that goes into the corpus: small ones cover the same
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the run of one target came to."""
+
+    target: str
+    executions: int
+    seconds: float
+    edges: int  # of the instrumented modules, as libFuzzer counts them
+    lines: str  # "covered/all" lines of the target's own modules, by the corpus and what was added to it
+    peak_mib: int
+    uncaught: list[str]  # the inputs, as Python literals
+
+
+def main() -> None:
+    """Run the targets one after another; exit status 1 if anything was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=600, help="for all targets together")
+    parser.add_argument("--targets", nargs="*", choices=sorted(TARGETS), default=list(TARGETS))
+    parser.add_argument("--keep", action="store_true", help="add small inputs that cover something new to the corpus")
+    parser.add_argument("--worker", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        _work(options.worker[0], options.worker[1:])
+        return
+    each_s = max(5, options.seconds // len(options.targets))
+    results = []
+    for name in options.targets:
+        results.append(_run(name, each_s, options.keep))
+        _show(results[-1])
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "fuzz.json").write_text(json.dumps([asdict(found) for found in results], indent=2) + "\n")
+    total = sum(found.executions for found in results)
+    uncaught = sum(len(found.uncaught) for found in results)
+    print(f"{total} executions, {uncaught} uncaught")
+    sys.exit(1 if uncaught else 0)
+
+
+def _run(name: str, seconds: int, is_kept: bool) -> Found:
+    with tempfile.TemporaryDirectory() as directory:
+        work, artifacts = Path(directory, "corpus"), Path(directory, "found")
+        work.mkdir()
+        artifacts.mkdir()
+        flags = (
+            f"-max_total_time={seconds}", f"-rss_limit_mb={RSS_MIB}", f"-timeout={SLOWEST_S}", f"-max_len={MOST_BYTES}",
+            "-print_final_stats=1", "-use_value_profile=1", f"-artifact_prefix={artifacts}/", "-verbosity=1",
+        )  # fmt: skip
+        started = time.monotonic()
+        log = _worker(name, *flags, str(work), str(CORPUS / name))
+        took = time.monotonic() - started
+        if is_kept:
+            _keep(name, work)
+        covered = _worker(name, "--lines", str(work), str(CORPUS / name)).strip().splitlines()[-1]
+        found = sorted(path for path in artifacts.iterdir())
+        if not found and "Done " not in log:
+            raise SystemExit(f"{name}: the fuzzer ended early:\n{log[-3000:]}")
+        for path in found:
+            print(f"{name}: {path.name}\n{_last_error(log)}", file=sys.stderr)
+        return Found(
+            name,
+            _number(r"number_of_executed_units: (\d+)", log),
+            round(took, 1),
+            _number(r"cov: (\d+)", log),
+            covered,
+            _number(r"peak_rss_mb: +(\d+)", log),
+            [repr(path.read_bytes()) for path in found],
+        )
+
+
+def _worker(name: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", "benchmarks.fuzz", "--worker", name, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.stdout.decode(errors="replace")
+
+
+def _number(pattern: str, log: str) -> int:
+    found = re.findall(pattern, log)
+    return int(found[-1]) if found else 0
+
+
+def _last_error(log: str) -> str:
+    at = log.find("=== Uncaught Python exception")
+    return log[at : at + 3000] if at >= 0 else log[-1500:]
+
+
+def _keep(name: str, work: Path) -> None:
+    """Let libFuzzer choose the fewest inputs that cover what all of them cover."""
+    with tempfile.TemporaryDirectory() as directory:
+        _worker(name, "-merge=1", f"-max_len={KEPT_BYTES}", directory, str(CORPUS / name), str(work))
+        for path in Path(directory).iterdir():
+            if path.stat().st_size <= KEPT_BYTES:
+                (CORPUS / name / path.name[:12]).write_bytes(path.read_bytes())
+
+
+def _work(name: str, arguments: list[str]) -> None:
+    if arguments[0] == "--lines":
+        print(_lines(name, [Path(argument) for argument in arguments[1:]]))
+        return
+    import atheris  # a dev tool that few need: not among the imports of the module
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for room in ROOMS[name]:
+        module = sys.modules[f"smolagents_hardened.{room}"]
+        atheris.instrument_func
+        for value in vars(module).values():
+            del value
+    atheris.Setup([sys.argv[0], *arguments], TARGETS[name])
+    atheris.Fuzz()
+
+
+def _lines(name: str, directories: list[Path]) -> str:
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""A policy file that is read again when it changes: by one atomic swap, recorded, and never to something broken."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance.call import ToolCall, ToolOutcome
+from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.policy import Policy
+
+_Stamp = tuple[int, int, int]
+
+
+class PolicyFile:
+    """The hook of a policy file. Looks at the file before each call; what it says now is what counts.
+
+    A file that is gone or not valid any more changes nothing: the last good version stays in force, and the trail
+    says so (`error` in a policy_load record). Whether it is a shadow policy, its labels' presence, budgets and prices
+    are taken when it is opened: a policy cannot be switched off by editing it while it runs.
+
+    Raises ConfigError when the file is not valid at the start.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._lock = threading.Lock()
+        self._stamp = self._stat()
+        self.policy = Policy.from_file(self._path)  # replaced as a whole, never changed
+        self._error = ""
+        self.name = self.policy.name
+        self.is_shadow = self.policy.is_shadow
+
+    def before_tool_call(self, call: ToolCall) -> Decision:
+        """What the rules in force say."""
+        return self.policy.before_tool_call(call)
+
+    def after_tool_call(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome | None:
+        """The labels of the rules in force."""
+        label = self.policy.after_tool_call
+        return None if label is None else label(call, outcome)
+
+    def described(self) -> dict[str, object]:
+        """What is in force; reads the file again if it has changed."""
+        self._refresh()
+        return self.policy.described() | ({"error": self._error} if self._error else {})
+
+    def _refresh(self) -> None:
+        stamp = self._stat()
+        if stamp == self._stamp:
+            return
+        with self._lock:
+            if stamp == self._stamp:
+                return
+            self._stamp = stamp
+            try:
+                self.policy, self._error = Policy.from_file(self._path), ""
+            except ConfigError as error:
+                self._error = f"the changed file is not in force: {error}"
+
+    def _stat(self) -> _Stamp:
+        try:
+            facts = os.stat(self._path)
+        except OSError:
+            return (0, 0, 0)
+        return (facts.st_mtime_ns, facts.st_size, facts.st_ino)

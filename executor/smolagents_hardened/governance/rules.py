@@ -1,0 +1,208 @@
+"""One rule of a policy: from plain data to a frozen value that says whether it fits a call, and what follows.
+
+Doubt counts against the call: where a predicate cannot tell, an allow rule does not fit and every other rule does. The
+same for text with two spellings: an allow rule needs both to fit, every other rule one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.cel import Expression
+from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.predicates import ABSENT, Predicate, predicate, spellings
+
+EFFECTS = ("stop", "deny", "ask", "respond", "modify", "allow")  # the strictest first
+ON_TIMEOUT = ("deny", "allow", "stop")
+KEYS = (
+    *("id", "tool", "agent", "delegation", "after", "when", "cel", "effect", "reason"),
+    *("timeout_s", "on_timeout", "approvers", "value", "set"),
+)  # fmt: skip
+# Keys that go with one effect only.
+_ONLY_WITH = {"timeout_s": "ask", "on_timeout": "ask", "approvers": "ask", "value": "respond", "set": "modify"}
+_GLOB = re.compile(r"[*?\[]")
+
+Matcher = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One compiled rule. `raw` is the data it was made from, `number` counts from 1, `line` is 0 where unknown."""
+
+    number: int
+    line: int
+    tool: str
+    agent: str
+    delegation: str
+    after: frozenset[str]
+    when: tuple[tuple[str, tuple[Predicate, ...]], ...]
+    known: tuple[tuple[str, bool], ...]
+    cel: Expression | None
+    effect: str
+    decision: Decision
+    changes: Mapping[str, object]
+    raw: Mapping[str, Any]
+
+    def fits(self, call: ToolCall) -> bool:
+        """Whether this rule speaks about this call; its tool name is looked at by `names`."""
+        is_lax = self.effect != "allow"
+        if not _matches(self.agent, call.agent) or not _matches(self.delegation, "/".join(call.delegation)):
+            return False
+        if not self.after <= call.labels:
+            return False
+        for argument, predicates in self.when:
+            if not _holds(predicates, call.arguments.get(argument, ABSENT), is_lax):
+                return False
+        if any(self._is_known(call, name) is not wanted for name, wanted in self.known):
+            return False
+        if self.cel is None:
+            return True
+        found = self.cel.holds(call)
+        return is_lax if found is None else found
+
+    def names(self, tool: str) -> bool:
+        """Whether this rule is about a tool of this name."""
+        return _matches(self.tool, tool)
+
+    def decide(self, call: ToolCall) -> Decision:
+        """What follows for a call that it fits."""
+        if self.effect == "modify":
+            return replace(self.decision, arguments={**call.arguments, **self.changes})
+        return self.decision
+
+    @staticmethod
+    def _is_known(call: ToolCall, argument: str) -> bool:
+        return argument in call.arguments and call.is_known(call.arguments[argument])
+
+
+def _matches(pattern: str, name: str) -> bool:
+    if pattern == "*" or pattern == name:
+        return True
+    return _GLOB.search(pattern) is not None and fnmatch.fnmatchcase(name, pattern)
+
+
+def _holds(predicates: tuple[Predicate, ...], value: object, is_lax: bool) -> bool:
+    spelled = spellings(value)
+    if is_lax:
+        return any(all(one(text) is not False for one in predicates) for text in spelled)
+    return all(one(text) is True for text in spelled for one in predicates)
+
+
+def compile_rule(raw: object, number: int, line: int, where: str, fallback: str) -> Rule:
+    """Check and compile. `where` is for messages, `fallback` the reason of a rule that gives none.
+
+    Raises ConfigError for anything that is not understood.
+    """
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where} is a table, not {type(raw).__name__}")
+    refuse_unknown(raw, KEYS, where)
+    effect = text(raw, "effect", where)
+    if effect not in EFFECTS:
+        raise ConfigError(f"{where}: effect is one of {', '.join(EFFECTS)}, not {effect!r}")
+    for key, wanted in _ONLY_WITH.items():
+        if key in raw and effect != wanted:
+            raise ConfigError(f"{where}: {key} is for effect {wanted} only")
+    when, known = _when(raw, where)
+    cel = Expression.compile(text(raw, "cel", where), where) if "cel" in raw else None
+    name = f"{raw['id']} (rule {number})" if "id" in raw and text(raw, "id", where) else f"rule {number}"
+    decision = replace(_decision(effect, raw, where, fallback), rule=name)
+    after = frozenset(texts(raw, "after", where))
+    changes = raw.get("set", {})
+    tool, agent, delegation = (
+        text(raw, "tool", where),
+        _pattern(raw, "agent", where),
+        _pattern(raw, "delegation", where),
+    )
+    return Rule(number, line, tool, agent, delegation, after, when, known, cel, effect, decision, changes, raw)
+
+
+def _pattern(raw: Mapping[str, object], key: str, where: str) -> str:
+    return text(raw, key, where) if key in raw else "*"
+
+
+def refuse_unknown(table: Mapping[Any, object], known: tuple[str, ...], where: str) -> None:
+    """ConfigError for the first key that is not one of these."""
+    unknown = [key for key in table if key not in known]
+    if unknown:
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+
+
+def text(raw: Mapping[str, object], key: str, where: str) -> str:
+    """A text that must be there and not empty."""
+    value = raw.get(key)
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{where}: {key} must be a text, not {value!r}")
+    return value
+
+
+def texts(raw: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
+    """A list of texts; empty where the key is not there."""
+    value = raw.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise ConfigError(f"{where}: {key} is a list of texts, not {value!r}")
+    return tuple(value)
+
+
+def _when(raw: Mapping[str, Any], where: str) -> tuple[tuple[Any, ...], tuple[tuple[str, bool], ...]]:
+    when = raw.get("when", {})
+    if not isinstance(when, dict):
+        raise ConfigError(f"{where}: when is a table of arguments, not {when!r}")
+    compiled, known = [], []
+    for argument, table in when.items():
+        if not isinstance(table, dict) or not table:
+            raise ConfigError(f'{where}: when.{argument} is a table of predicates such as {{ equals = "x" }}')
+        rest = {name: wanted for name, wanted in table.items() if name != "known"}
+        if "known" in table:
+            if not isinstance(table["known"], bool):
+                raise ConfigError(f"{where}, when.{argument}: known is true or false, not {table['known']!r}")
+            known.append((argument, table["known"]))
+        if rest:
+            place = f"{where}, when.{argument}"
+            compiled.append((argument, tuple(predicate(name, wanted, place) for name, wanted in rest.items())))
+    return tuple(compiled), tuple(known)
+
+
+def _decision(effect: str, raw: Mapping[str, Any], where: str, fallback: str) -> Decision:
+    reason = text(raw, "reason", where) if "reason" in raw else fallback
+    match effect:
+        case "stop":
+            return Decision.stop(reason)
+        case "deny":
+            return Decision.deny(reason)
+        case "ask":
+            return _ask(raw, where, reason)
+        case "respond":
+            if "value" not in raw:
+                raise ConfigError(f"{where}: effect respond needs a value")
+            return Decision.respond(raw["value"], reason=reason)
+        case "modify":
+            changes = raw.get("set")
+            if not isinstance(changes, dict) or not changes:
+                raise ConfigError(f"{where}: effect modify needs set, a table of arguments, not {changes!r}")
+            return Decision.modify({}, reason=reason)
+        case _:
+            return Decision.allow(reason)
+
+
+def _ask(raw: Mapping[str, Any], where: str, reason: str) -> Decision:
+    timeout_s = raw.get("timeout_s")
+    is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool) and 0 < timeout_s < 1e9
+    if timeout_s is not None and not is_number:
+        raise ConfigError(f"{where}: timeout_s is a positive number of seconds, not {timeout_s!r}")
+    on_timeout = raw.get("on_timeout", "deny")
+    if on_timeout not in ON_TIMEOUT or ("on_timeout" in raw and timeout_s is None):
+        raise ConfigError(f"{where}: on_timeout is one of {', '.join(ON_TIMEOUT)}, and needs timeout_s")
+    asked = Decision.ask(reason, timeout_s=timeout_s, approvers=texts(raw, "approvers", where), reason=reason)
+    match on_timeout:
+        case "allow":
+            return replace(asked, otherwise=Decision.allow("nobody answered in time"))
+        case "stop":
+            return replace(asked, otherwise=Decision.stop(f"nobody answered in time: {reason}"))
+        case _:
+            return asked
