@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.measure import RESULTS
-from tests.support.fuzz_targets import CORPUS, ROOMS, TARGETS, corpus
+from tests.support.fuzz_targets import CORPUS, TARGETS
 
+ROOT = Path(__file__).parents[1]
 RSS_MIB = 1024  # pandas, numpy and the instrumentation alone take 200
 SLOWEST_S = 10
 MOST_BYTES = 1024  # of one input: enough for a whole session
@@ -47,11 +47,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=600, help="for all targets together")
     parser.add_argument("--targets", nargs="*", choices=sorted(TARGETS), default=list(TARGETS))
     parser.add_argument("--keep", action="store_true", help="add small inputs that cover something new to the corpus")
-    parser.add_argument("--worker", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.worker:
-        _work(options.worker[0], options.worker[1:])
-        return
     each_s = max(5, options.seconds // len(options.targets))
     results = []
     for name in options.targets:
@@ -75,11 +71,11 @@ def _run(name: str, seconds: int, is_kept: bool) -> Found:
             "-print_final_stats=1", "-use_value_profile=1", f"-artifact_prefix={artifacts}/", "-verbosity=1",
         )  # fmt: skip
         started = time.monotonic()
-        log = _worker(name, *flags, str(work), str(CORPUS / name))
+        log = _worker("fuzz", name, *flags, str(work), str(CORPUS / name))
         took = time.monotonic() - started
         if is_kept:
             _keep(name, work)
-        covered = _worker(name, "--lines", str(work), str(CORPUS / name)).strip().splitlines()[-1]
+        covered = _worker("lines", name, str(work), str(CORPUS / name)).strip().splitlines()[-1]
         found = sorted(path for path in artifacts.iterdir())
         if not found and "Done " not in log:
             raise SystemExit(f"{name}: the fuzzer ended early:\n{log[-3000:]}")
@@ -96,10 +92,18 @@ def _run(name: str, seconds: int, is_kept: bool) -> Found:
         )
 
 
-def _worker(name: str, *arguments: str) -> str:
-    command = [sys.executable, "-m", "benchmarks.fuzz", "--worker", name, *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+def _worker(*arguments: str) -> str:
+    command = [sys.executable, "-m", "tests.support.fuzz_worker", *arguments]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout.decode(errors="replace")
+
+
+def _show(found: Found) -> None:
+    print(
+        f"{found.target:<12} {found.executions:>9} executions in {found.seconds:>6} s  {found.edges:>5} edges  "
+        f"lines {found.lines:<9}  peak {found.peak_mib} MiB  uncaught {len(found.uncaught)}",
+        flush=True,
+    )
 
 
 def _number(pattern: str, log: str) -> int:
@@ -115,30 +119,10 @@ def _last_error(log: str) -> str:
 def _keep(name: str, work: Path) -> None:
     """Let libFuzzer choose the fewest inputs that cover what all of them cover."""
     with tempfile.TemporaryDirectory() as directory:
-        _worker(name, "-merge=1", f"-max_len={KEPT_BYTES}", directory, str(CORPUS / name), str(work))
+        _worker("fuzz", name, "-merge=1", f"-max_len={KEPT_BYTES}", directory, str(CORPUS / name), str(work))
         for path in Path(directory).iterdir():
             if path.stat().st_size <= KEPT_BYTES:
                 (CORPUS / name / path.name[:12]).write_bytes(path.read_bytes())
-
-
-def _work(name: str, arguments: list[str]) -> None:
-    if arguments[0] == "--lines":
-        print(_lines(name, [Path(argument) for argument in arguments[1:]]))
-        return
-    import atheris  # a dev tool that few need: not among the imports of the module
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for room in ROOMS[name]:
-        module = sys.modules[f"smolagents_hardened.{room}"]
-        atheris.instrument_func
-        for value in vars(module).values():
-            del value
-    atheris.Setup([sys.argv[0], *arguments], TARGETS[name])
-    atheris.Fuzz()
-
-
-def _lines(name: str, directories: list[Path]) -> str:
-    raise NotImplementedError
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Literal, cast
 
 from smolagents_hardened.backends.base import Backend
 from smolagents_hardened.backends.enforcement import LAYERS, REQUIRED
+from smolagents_hardened.calling import ANY_TOOL
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.hooks import as_hook
 from smolagents_hardened.governance.policy import Policy
@@ -49,6 +50,7 @@ class Config:
     print_characters: int
     functions: Mapping[str, Callable[..., object]]
     allow_unsandboxed_agents: bool
+    tool_timeouts: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class Options:
     additional_functions: Mapping[str, object] | None = None
     timeout_seconds: float | None = -1
     allow_unsandboxed_agents: bool = False
+    tool_timeouts: Mapping[str, float] | float | None = None  # seconds, for all tools or by name ("*": all others)
 
 
 def from_options(authorized: Sequence[str], options: Options) -> Config:
@@ -83,6 +86,7 @@ def from_options(authorized: Sequence[str], options: Options) -> Config:
         print_characters=DEFAULT_PRINT_CHARACTERS if print_characters is None else _positive(print_characters),
         functions=_functions(options.additional_functions),
         allow_unsandboxed_agents=options.allow_unsandboxed_agents,
+        tool_timeouts=_tool_timeouts(options.tool_timeouts),
     )
 
 
@@ -203,3 +207,11 @@ def _positive(number: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise ConfigError(f"max_print_outputs_length must be a positive whole number, not {number!r}")
     return number
+
+
+def _tool_timeouts(given: Mapping[str, float] | float | None) -> Mapping[str, float]:
+    limits = given if isinstance(given, Mapping) else {} if given is None else {ANY_TOOL: given}
+    for name, seconds in limits.items():
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 2**31:
+            raise ConfigError(f"tool_timeouts: seconds for {name!r} must be a positive number, not {seconds!r}")
+    return dict(limits)

@@ -32,11 +32,13 @@ from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.backends.base import Backend, BoxRequest, Manifest
 from smolagents_hardened.backends.choice import choose
 from smolagents_hardened.backends.enforcement import Enforcement
+from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import BoxError, ConfigError, HardenedError, RunStopped, WireViolation
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import refusal_text
 from smolagents_hardened.host_text import neutral
+from smolagents_hardened.live import LiveLog
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
 from smolagents_hardened.session import Session
 from smolagents_hardened.state import State
@@ -78,6 +80,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         config.refuse_unknown(options)
         self.config = config.from_options(additional_authorized_imports, config.Options(**options))
         self._logger = logger
+        self._live = LiveLog(logger) if logger is not None else None
         self._on_print: Callable[[str], None] | None = on_print
         self._run_id = uuid.uuid4().hex
         self._step = 0
@@ -98,7 +101,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._manifest = self._check_imports()
         self.trail = Trail(self.config.audit)
         self._governor = Governor(self.config.hooks, self.trail, clock=time.monotonic, run_id=self._run_id)
-        self._toolbox = Toolbox(self._governor, self.config.limits, self._make_call, self._where)
+        caller = Caller(self._governor.loop, self.config.tool_timeouts)
+        self._toolbox = Toolbox(self._governor, self.config.limits, self._make_call, self._where, caller)
         self._toolbox.replace(self._functions())
 
     # ---- what smolagents calls ---------------------------------------------------------------------------
@@ -133,6 +137,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def cleanup(self) -> None:
         """End the box. Idempotent; a later step starts a fresh one."""
         session, self._session = self._session, None
+        self._toolbox.forget()
         if session is not None:
             session.close()
             self.trail.append("box_end", run=self._run_id)
@@ -140,10 +145,14 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     # ---- ours --------------------------------------------------------------------------------------------
 
     def interrupt(self, reason: str) -> None:
-        """End the running step, from any thread; the session is kept if the code can be interrupted."""
+        """End the running step, from any thread; the session is kept if the code can be interrupted.
+
+        A wait for a person's answer ends at once; a tool that runs is awaited and recorded.
+        """
         session = self._session
         if session is not None:
             session.interrupt(reason)
+            self._governor.interrupt()
 
     @property
     def enforcement(self) -> Enforcement | None:
@@ -205,6 +214,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             raise
         finally:
             _AT_WORK.reset(at_work)
+            if self._live is not None:
+                self._live.end()
             self.state.logs = truncate_content("".join(self._printed), max_length=self.config.print_characters)
             if not session.is_alive:
                 self._session = None
@@ -219,7 +230,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             case Raised(_, message):
                 raise InterpreterError(neutral(message))
             case LimitHit(limit, message, _, state_lost):
-                self.trail.append("limit", run=self._run_id, step=self._step, limit=limit.value, state_lost=state_lost)
+                told = {"limit": limit.value, "reason": message, "state_lost": state_lost}
+                self.trail.append("limit", run=self._run_id, step=self._step, **told)
                 error = TimeIsUp if limit is Limit.TIME else InterpreterError
                 raise error(message + (STATE_LOST if state_lost else ""))
             case Broke(message, _, is_violation):
@@ -362,6 +374,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _print(self, text: str) -> None:
         text = neutral(text)
         self._printed.append(text)
+        if self._live is not None:
+            self._live.write(text)
         if self._on_print is not None:
             self._on_print(text)
 

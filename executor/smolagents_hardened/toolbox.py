@@ -9,9 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
+from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.governor import Governor
@@ -131,8 +133,11 @@ class Entry:
 class Toolbox:
     """Serves the calls of one session's box, one at a time, through the governor."""
 
-    def __init__(self, governor: Governor, limits: Limits, make_call: MakeCall, where: Where) -> None:
+    def __init__(
+        self, governor: Governor, limits: Limits, make_call: MakeCall, where: Where, caller: Caller | None = None
+    ) -> None:
         self._governor = governor
+        self._caller = caller or Caller(governor.loop)
         self._where = where
         self._refusals = 0  # of this step, before the governor
         self._make_call = make_call
@@ -152,7 +157,7 @@ class Toolbox:
 
     def replace(self, tools: Mapping[str, Callable[..., object]]) -> None:
         """Offer these tools from now on. Raises ConfigError for a name that is no identifier."""
-        self._entries = {name: _entry(name, tool) for name, tool in tools.items()}
+        self._entries = {name: entry_of(name, tool) for name, tool in tools.items()}
 
     def serve(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
         """One call, whole. Raises RunStopped and AuditError; everything else is an Answer."""
@@ -170,7 +175,7 @@ class Toolbox:
         served = self._governor.serve(
             self._make_call(tool, arguments),
             entry.check,
-            lambda checked: entry.call(self._resolved(checked)),
+            lambda checked: self._caller.call(tool, partial(entry.call, self._resolved(checked))),
         )
         match served:
             case Value(value):
@@ -188,6 +193,10 @@ class Toolbox:
             told = presentable(reason, MESSAGE_BYTES)
             self._governor.trail.append("refusal", **self._where(), tool=presentable(tool, 200), code=code, reason=told)
         return Answer("error", None, type_name, reason)
+
+    def forget(self) -> None:
+        """The box is gone: let go of the objects that only its handles held."""
+        self.handles = Handles()
 
     def begin_step(self) -> None:
         """Count refusals anew."""
@@ -211,7 +220,8 @@ class Toolbox:
             return Answer("error", None, "ValueError", message)
 
 
-def _entry(name: str, tool: Callable[..., object]) -> Entry:
+def entry_of(name: str, tool: Callable[..., object]) -> Entry:
+    """How calls of this tool are bound and checked. Raises ConfigError for a name that is no identifier."""
     if not is_name(name) or not name.isascii() or name.startswith("__"):
         raise ConfigError(f"a tool's name must be an ASCII Python identifier and no keyword, not {name[:80]!r}")
     inputs = getattr(tool, "inputs", None)

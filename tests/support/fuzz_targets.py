@@ -13,8 +13,7 @@ CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus"
 Run = Callable[[bytes], None]
 
 TARGETS: dict[str, Run] = {
-    run.__name__: run
-    for run in (frames, json_text, messages, values, order, connection, session, audit, trail, policy)
+    run.__name__: run for run in (frames, json_text, messages, values, order, connection, session, audit, trail, policy)
 }
 # The rooms that a target is about: where a coverage-guided fuzzer looks for new ways, and what its coverage is told of.
 ROOMS: dict[str, tuple[str, ...]] = {

@@ -1,0 +1,101 @@
+"""The commands as a user types them: output, error stream, exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.backends import DECLARED
+
+
+def hardened(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "smolagents_hardened.cli", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=110)
+
+
+@pytest.mark.parametrize("backend", DECLARED)
+def test_run_prints_and_shows_the_value(backend: str) -> None:
+    """Prints come first, then the value; the status is 0."""
+    ended = hardened("run", "--backend", backend, "-c", 'print("hello"); 6 * 7')
+    assert (ended.stdout, ended.returncode) == ("hello\n42\n", 0), ended.stderr
+
+
+def test_run_a_file_and_standard_input(tmp_path: Path) -> None:
+    """A file and - are the same to it; the box's imports are authorised by --import."""
+    program = tmp_path / "program.py"
+    program.write_text("import numpy as np\nint(np.arange(4).sum())")
+    assert hardened("run", "--import", "numpy", str(program)).stdout == "6\n"
+    assert hardened("run", "-", stdin="1 + 1").stdout == "2\n"
+
+
+def test_a_failing_snippet_is_status_1() -> None:
+    """The error goes to the error stream."""
+    ended = hardened("run", "-c", "1 / 0")
+    assert (ended.stdout, ended.returncode) == ("", 1)
+    assert "ZeroDivisionError" in ended.stderr
+
+
+def test_json_is_one_object() -> None:
+    """--json says everything in one line."""
+    ended = hardened("run", "--json", "-c", "print('p'); 'v'")
+    assert json.loads(ended.stdout) == {"ok": True, "value": "v", "logs": "p\n", "error": None}
+
+
+def test_a_timeout_is_obeyed() -> None:
+    """--timeout is the wall time of the snippet."""
+    ended = hardened("run", "--timeout", "0.5", "-c", "while True: pass")
+    assert ended.returncode == 1
+    assert "maximum execution time of 0.5 seconds" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run",),
+        ("run", "-c", "1", "file.py"),
+        ("run", "no_such_file.py"),
+        ("run", "--backend", "dokcer", "-c", "1"),
+        ("run", "--gate", "loose", "-c", "1"),
+        ("run", "--import", "no_such_module", "-c", "1"),
+        ("audit", "verify", "no_such_trail.jsonl"),
+        ("no_such_command",),
+    ],
+)
+def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
+    """Wrong usage is told in one line on the error stream, without a traceback."""
+    ended = hardened(*arguments)
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+
+
+def test_terminal_escapes_do_not_reach_the_terminal() -> None:
+    """What code prints and returns is shown, not obeyed."""
+    ended = hardened("run", "-c", r"print('\x1b]0;title\x07'); '\x1b[31m'")
+    assert "\x1b" not in ended.stdout
+    assert r"\x1b]0;title\x07" in ended.stdout
+
+
+def test_verify_finds_an_edit(tmp_path: Path) -> None:
+    """A trail verifies; one changed byte does not."""
+    trail = tmp_path / "audit.jsonl"
+    code = f"from smolagents_hardened.audit.trail import Trail\nfrom pathlib import Path\nTrail(Path({str(trail)!r})).append('end', run='r')"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert hardened("audit", "verify", str(trail)).returncode == 0
+    assert "end" in hardened("audit", "show", str(trail)).stdout
+    trail.write_text(trail.read_text().replace('"run":"r"', '"run":"s"'))
+    ended = hardened("audit", "verify", str(trail))
+    assert ended.returncode == 1
+    assert "TAMPERED" in ended.stdout
+
+
+def test_the_image_is_there_after_build() -> None:
+    """`image build` names the image; the second time it is at once there."""
+    first, second = hardened("image", "build"), hardened("image", "build")
+    assert first.returncode == 0, first.stderr
+    assert second.stdout == first.stdout
+    assert second.stderr == ""
