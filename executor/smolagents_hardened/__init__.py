@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from smolagents_hardened.executor import HardenedExecutor
     from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
     from smolagents_hardened.governance.hooks import Decision, Hook
+    from smolagents_hardened.governed import govern
     from smolagents_hardened.limits import Limits
     from smolagents_hardened.registration import attach, hardened_agent, register
 
@@ -35,6 +36,7 @@ _HOME = {
     "register": "registration",
     "attach": "registration",
     "hardened_agent": "registration",
+    "govern": "governed",
     "Limits": "limits",
     "ToolCall": "governance.call",
     "CodeCall": "governance.call",
@@ -58,6 +60,7 @@ __all__ = [  # noqa: RUF022 - the order of _HOME: what a user meets first stands
     "register",
     "attach",
     "hardened_agent",
+    "govern",
     "Limits",
     "ToolCall",
     "CodeCall",

@@ -1,7 +1,8 @@
 """Calls one tool: awaited where it is async, drained where it is a generator, given up after its time limit.
 
 Without a limit the tool runs in the caller's thread and context, as smolagents runs it. With one it runs in a thread of
-its own under a copy of that context; Python cannot end a thread, so what is given up may still do its work, and says so.
+its own under a copy of that context; Python cannot end a thread, so what is given up may go on, and
+the trail says so.
 """
 
 from __future__ import annotations

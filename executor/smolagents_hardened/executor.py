@@ -6,19 +6,16 @@ exception that the agent feeds back to the model, and it replaces a box that is 
 
 from __future__ import annotations
 
-import builtins
 import os
 import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from threading import Lock
 from typing import Any, assert_never, cast
 
 from smolagents.local_python_executor import (
-    BASE_PYTHON_TOOLS,
     CodeOutput,
     ExecutionTimeoutError,
     InterpreterError,
@@ -27,6 +24,7 @@ from smolagents.local_python_executor import (
 from smolagents.utils import truncate_content
 
 from smolagents_hardened import config
+from smolagents_hardened.at_work import AT_WORK
 from smolagents_hardened.audit.digest import digest, digest_text
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.backends.base import Backend, BoxRequest, Manifest
@@ -37,9 +35,13 @@ from smolagents_hardened.errors import BoxError, ConfigError, HardenedError, Run
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import refusal_text
+from smolagents_hardened.governed import Governed, govern_members
 from smolagents_hardened.host_text import neutral
+from smolagents_hardened.installed import refuse_missing
 from smolagents_hardened.live import LiveLog
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
+from smolagents_hardened.plain import unwrapped
+from smolagents_hardened.scope import without_pythons_own
 from smolagents_hardened.session import Session
 from smolagents_hardened.state import State
 from smolagents_hardened.toolbox import Toolbox
@@ -52,16 +54,9 @@ STATE_LOST = (
     " The sandbox was replaced: all variables, functions and imports of earlier steps are gone. Define them again."
 )
 
-# The agents that are at work in this context, outermost first: a managed agent runs inside its manager's tool call.
-_AT_WORK: ContextVar[tuple[str, ...]] = ContextVar("smolagents_hardened_agents", default=())
-
 
 class TimeIsUp(InterpreterError, ExecutionTimeoutError):  # type: ignore[misc]  # smolagents ships no types
     """The wall limit of a step was hit: what smolagents' own executor raises, and an InterpreterError like the rest."""
-
-
-class MissingModules(ConfigError, InterpreterError):  # type: ignore[misc]  # smolagents ships no types
-    """An authorised import that the image lacks: ours to type, and smolagents' own error for those who catch that."""
 
 
 class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ships no types
@@ -98,11 +93,13 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._enforcement: Enforcement | None = None
         self.state = State(self._get)
         self._backend: Backend = choose(self.config.backend, self.config.required, self._say)
-        self._manifest = self._check_imports()
+        self._manifest = self._backend.manifest()
+        refuse_missing(self.config.authorized, self._manifest)
         self.trail = Trail(self.config.audit)
         self._governor = Governor(self.config.hooks, self.trail, clock=time.monotonic, run_id=self._run_id)
-        caller = Caller(self._governor.loop, self.config.tool_timeouts)
-        self._toolbox = Toolbox(self._governor, self.config.limits, self._make_call, self._where, caller)
+        self._caller = Caller(self._governor.loop, self.config.tool_timeouts)
+        self._governed: list[Governed] = []  # managed ToolCallingAgents: their calls pass the same governor
+        self._toolbox = Toolbox(self._governor, self.config.limits, self._make_call, self._where, self._caller)
         self._toolbox.replace(self._functions())
 
     # ---- what smolagents calls ---------------------------------------------------------------------------
@@ -110,7 +107,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def send_tools(self, tools: Mapping[str, Callable[..., object]]) -> None:
         """Offer these tools and managed agents from now on; variables stay."""
         self._refuse_ungoverned(tools)
-        self._tools = _without_pythons_own(tools)
+        self._governed += govern_members(tools, self._governor, self._caller)
+        self._tools = without_pythons_own(tools)
         self._toolbox.replace({**self._functions(), **self._tools})
         self._is_configured = False
 
@@ -188,6 +186,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def close(self) -> None:
         """End the box, the governor and the trail; the executor cannot be used afterwards."""
         self.cleanup()
+        for governed in self._governed:
+            governed.release()
         self._governor.close()
         self._backend.close()
         self.trail.close()
@@ -199,13 +199,13 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._code = code
         self._printed.clear()
         self.state.logs = ""
-        chain = (*_AT_WORK.get(), self._agent)
+        chain = (*AT_WORK.get(), self._agent)
         call = CodeCall(self._run_id, self._step, self._agent, chain, code, digest_text(code))
         refused = self._governor.judge_code(call)
         if refused is not None:
             raise InterpreterError(refusal_text("the code", refused))
         session = self._ready()
-        at_work = _AT_WORK.set(chain)
+        at_work = AT_WORK.set(chain)
         self._toolbox.begin_step()
         try:
             outcome = session.run(code, self.config.wall_s)
@@ -213,7 +213,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             self._stopped = stopped
             raise
         finally:
-            _AT_WORK.reset(at_work)
+            AT_WORK.reset(at_work)
             if self._live is not None:
                 self._live.end()
             self.state.logs = truncate_content("".join(self._printed), max_length=self.config.print_characters)
@@ -275,6 +275,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._session = session
         self._enforcement = session.enforcement
         self._is_configured = False
+        self._toolbox.forget()
         self._unsent = dict(self._variables)
         self.trail.append(
             "box_start",
@@ -304,7 +305,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             run=self._run_id,
             step=self._step,
             agent=self._agent,
-            delegation=_AT_WORK.get(),
+            delegation=AT_WORK.get(),
             tool=tool,
             arguments=arguments,
             digest=digest(tool, arguments),
@@ -328,7 +329,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             raise
 
     def _functions(self) -> dict[str, Callable[..., object]]:
-        return _without_pythons_own(self.config.functions)
+        return without_pythons_own(self.config.functions)
 
     def _refuse_ungoverned(self, tools: Mapping[str, object]) -> None:
         for path in interpreters(tools):
@@ -353,21 +354,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             blob_bytes=limits.blob_bytes,
         )
         try:
-            return encode(dict(variables), limits=budget, on_unknown=self._toolbox.handles.keep)
+            return encode(unwrapped(dict(variables)), limits=budget, on_unknown=self._toolbox.handles.keep)
         except EncodeError as error:
             raise ConfigError(f"variables {sorted(variables)} cannot be put into the sandbox: {error}") from error
-
-    def _check_imports(self) -> Manifest:
-        manifest = self._backend.manifest()
-        wanted = {module.split(".")[0] for module in self.config.authorized if module != "*"}
-        missing = sorted(wanted - manifest.modules)
-        if missing:
-            raise MissingModules(
-                f"Non-installed authorized modules: {', '.join(missing)}. The sandbox's image does not have them: remove"
-                f" them from additional_authorized_imports, or use an image that has them. It has:"
-                f" {', '.join(sorted(manifest.packages))}"
-            )
-        return manifest
 
     # ---- talking -----------------------------------------------------------------------------------------
 
@@ -382,13 +371,3 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _say(self, line: str) -> None:
         if self._logger is not None:
             self._logger.log(line)
-
-
-def _without_pythons_own(tools: Mapping[str, Callable[..., object]]) -> dict[str, Callable[..., object]]:
-    """A builtin (`{"open": open}`), or what smolagents puts into scope, means the box's own and never the host's."""
-    own = {**BASE_PYTHON_TOOLS, **vars(builtins)}
-    return {
-        name: tool
-        for name, tool in tools.items()
-        if tool is not own.get(name) and tool is not BASE_PYTHON_TOOLS.get(name)
-    }

@@ -7,10 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 from smolagents import ActionStep, CodeAgent
-from smolagents.utils import AgentError
 
-from smolagents_hardened.errors import ConfigError, RunStopped
+from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.executor import HardenedExecutor
+from smolagents_hardened.stopping import StopNote
 
 EXECUTOR_TYPE = "hardened"
 TESTED = ("1.24", "1.25", "1.26")
@@ -46,15 +46,12 @@ def register(*, untested: bool = False) -> None:
 
 
 def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
-    """Tell the executor its agent's name, and write a stop's reason and logs into the memory of the step it ended.
-
-    RunStopped by itself is no Exception to smolagents: the step would stay in memory without error and observations.
-    """
+    """Tell the executor its agent's name, and write a stop's reason and logs into the memory of the step it ended."""
     hardened = executor if executor is not None else agent.python_executor
     if not isinstance(hardened, HardenedExecutor):
         raise ConfigError(f"attach() needs an agent with a HardenedExecutor, not {type(hardened).__name__}")
     hardened.name_agent(agent.name or "agent")
-    agent.step_callbacks.register(ActionStep, _StopNote(hardened))
+    agent.step_callbacks.register(ActionStep, StopNote(hardened.take_stop, lambda: hardened.state.logs))
 
 
 def hardened_agent(*args: Any, executor: HardenedExecutor, **kwargs: Any) -> CodeAgent:
@@ -63,25 +60,3 @@ def hardened_agent(*args: Any, executor: HardenedExecutor, **kwargs: Any) -> Cod
     agent = CodeAgent(*args, executor=executor, executor_type=EXECUTOR_TYPE, **kwargs)
     attach(agent)
     return agent
-
-
-class _StopNote:
-    """The step callback: after a step that RunStopped has ended, its memory says why."""
-
-    def __init__(self, executor: HardenedExecutor) -> None:
-        self._executor = executor
-
-    def __call__(self, step: ActionStep, **_context: Any) -> None:
-        stopped = self._executor.take_stop()
-        if stopped is None or step.error is not None:
-            return
-        step.error = _StoppedError(stopped)
-        step.observations = "Execution logs:\n" + self._executor.state.logs
-
-
-class _StoppedError(AgentError):  # type: ignore[misc]  # smolagents ships no types
-    """What the memory of a stopped step holds; not raised, so it is not logged as an error of the agent."""
-
-    def __init__(self, stopped: RunStopped) -> None:
-        Exception.__init__(self, stopped.reason)
-        self.message = f"The run was stopped: {stopped.reason}"

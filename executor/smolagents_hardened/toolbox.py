@@ -21,6 +21,7 @@ from smolagents_hardened.governance.served import Failed, Refused, Value, refusa
 from smolagents_hardened.handles import Handles
 from smolagents_hardened.host_text import presentable, without_host_paths
 from smolagents_hardened.limits import Limits
+from smolagents_hardened.plain import pythons_own, unwrapped
 from smolagents_hardened.step import Answer
 from smolagents_hardened.wire.schema import is_name
 from smolagents_hardened.wire.values import EncodeBudget, EncodeError, encode
@@ -92,12 +93,13 @@ class Entry:
             raise TypeError(
                 f"{self.name}() has no argument {unknown[0]!r}; it takes: {', '.join(self.inputs) or 'none'}"
             )
+        checked = {}
         for name, declared in self.inputs.items():
             if name in arguments:
-                self._check_type(name, declared, arguments[name])
+                checked[name] = self._of_type(name, declared, arguments[name])
             elif not declared.get("nullable", False):
                 raise TypeError(f"{self.name}() misses the argument {name!r}")
-        return {name: arguments[name] for name in self.inputs if name in arguments}
+        return checked
 
     def call(self, arguments: Mapping[str, object]) -> object:
         """Run the tool's own `__call__` (telemetry instruments it) in this thread."""
@@ -106,15 +108,18 @@ class Entry:
         bound = inspect.BoundArguments(self.signature, dict(arguments))
         return self.function(*bound.args, **bound.kwargs)
 
-    def _check_type(self, name: str, declared: Mapping[str, Any], value: object) -> None:
+    def _of_type(self, name: str, declared: Mapping[str, Any], value: object) -> object:
         types = declared.get("type", "any")
         wanted = [types] if isinstance(types, str) else list(types)
         if value is None and declared.get("nullable", False):
-            return
+            return None
+        if not {"any", "object", "array"} & set(wanted):
+            value = pythons_own(value)
         if not any(_ACCEPTS.get(one, _ACCEPTS["any"])(value) for one in wanted):
             given = type(value).__name__
             hint = ": convert it with str()" if "string" in wanted else ""
             raise TypeError(f"argument {name!r} of {self.name}() must be {' or '.join(wanted)}, not {given}{hint}")
+        return value
 
     def _bind_function(self, args: list[object], kwargs: dict[str, object]) -> dict[str, object]:
         if self.signature is None:
@@ -126,7 +131,8 @@ class Entry:
             parameter = self.signature.parameters[name]
             declared = _ANNOTATED.get(parameter.annotation)
             if declared and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                self._check_type(name, {"type": declared, "nullable": parameter.default is None}, value)
+                given = {"type": declared, "nullable": parameter.default is None}
+                arguments[name] = self._of_type(name, given, value)
         return arguments
 
 
@@ -214,7 +220,7 @@ class Toolbox:
         if tool == FINAL_ANSWER:
             return Answer("final", final=value)
         try:
-            return Answer("value", encode(value, limits=self._budget, on_unknown=self.handles.keep))
+            return Answer("value", encode(unwrapped(value), limits=self._budget, on_unknown=self.handles.keep))
         except EncodeError as error:
             message = f"the result of {tool!r} cannot be given to the code: {error}"
             return Answer("error", None, "ValueError", message)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from smolagents_hardened.audit.keeping import Keeping
 from smolagents_hardened.audit.record import FIRST
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.audit.verify import verify
@@ -211,7 +212,7 @@ def test_a_full_disk_is_an_audit_error_and_leaves_no_torn_line(path: Path) -> No
 
 def test_fsync_is_asked_for(path: Path) -> None:
     """With fsync every record is written through, and reads back."""
-    with Trail(path, fsync="always") as trail:
+    with Trail(path, keeping=Keeping(fsync="always")) as trail:
         trail.append("a")
     assert verify(path).ok
 

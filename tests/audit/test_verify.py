@@ -11,8 +11,9 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smolagents_hardened.audit.chain import Problem
 from smolagents_hardened.audit.trail import Trail
-from smolagents_hardened.audit.verify import Problem, verify
+from smolagents_hardened.audit.verify import verify
 
 
 def lines_of(path: Path, count: int = 6, word: str = "a") -> list[bytes]:
@@ -55,7 +56,7 @@ def test_an_edit_is_named(path: Path) -> None:
     lines = lines_of(path)
     lines[2] = lines[2].replace(b'"word":"a"', b'"word":"b"')
     path.write_bytes(b"".join(lines))
-    assert verify(path).problems == (Problem(3, "edited", "record 3 does not match its own hash"),)
+    assert verify(path).problems == (Problem(3, "edited", "record 3 does not match its own hash", path.name),)
 
 
 def test_a_deletion_is_named(path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_deletion_is_named(path: Path) -> None:
     lines = lines_of(path)
     del lines[2:4]
     path.write_bytes(b"".join(lines))
-    assert verify(path).problems == (Problem(3, "missing", "record 3..4 is missing before record 5"),)
+    assert verify(path).problems == (Problem(3, "missing", "record 3..4 is missing before record 5", path.name),)
 
 
 def test_an_insertion_is_named(path: Path) -> None:

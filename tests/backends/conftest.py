@@ -1,12 +1,16 @@
-"""A Docker backend for the whole run, and boxes that are gone after each test."""
+"""A Docker backend for the whole run, boxes and sessions that are gone after each test, a plain user's cache."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import pytest
 from tests.support.docker_boxes import Boxes, ChangedBackend
+from tests.support.native_boxes import Sessions, make_nobodys_cache
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +36,20 @@ def client() -> Iterator[docker.DockerClient]:
     made = docker.from_env()
     yield made
     made.close()
+
+
+@pytest.fixture
+def sessions() -> Iterator[Sessions]:
+    """Sessions in native boxes that are gone after the test."""
+    made = Sessions()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def nobodys_cache() -> Iterator[Path]:
+    """A cache directory of a plain user, with the root file system in it; outside of any home that he could not enter."""
+    home = Path(tempfile.mkdtemp(prefix="nobody-", dir="/var/tmp"))
+    make_nobodys_cache(home)
+    yield home
+    shutil.rmtree(home)

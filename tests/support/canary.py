@@ -78,14 +78,19 @@ class World:
 
 
 def _children() -> set[int]:
-    """The processes that this one has started."""
+    """The processes that this one has started, but those of the package, which backends start when they need them."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
         try:
-            found.update(int(number) for number in (task / "children").read_text().split())
+            numbers = (task / "children").read_text().split()
+            found.update(int(number) for number in numbers if not _is_ours(number))
         except OSError:
-            continue  # the thread has ended meanwhile
+            continue  # the thread or the process has ended meanwhile
     return found
+
+
+def _is_ours(number: str) -> bool:
+    return b"smolagents_hardened" in Path(f"/proc/{number}/cmdline").read_bytes()
 
 
 def make_world(folder: Path) -> World:

@@ -17,7 +17,10 @@ CASES = {
         "class Inner:\n    a = 1\nclass Outer:\n    data = Inner()\n    data.a = 'one'\n    data.b = 'two'",
         "isinstance(Outer, type) and (Outer.data.a, Outer.data.b) == ('one', 'two')",
     ),
-    "generator expression": ("it = (i for i in range(3))", "type(it).__name__ == 'generator' and list(it) == [0, 1, 2]"),
+    "generator expression": (
+        "it = (i for i in range(3))",
+        "type(it).__name__ == 'generator' and list(it) == [0, 1, 2]",
+    ),
     "endless generator": (
         "import itertools\neven = (n for n in itertools.count() if n % 2 == 0)\nfirst = [next(even) for _ in range(3)]",
         "type(even).__name__ == 'generator' and first == [0, 2, 4]",

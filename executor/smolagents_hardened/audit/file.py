@@ -9,21 +9,23 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _BLOCK_BYTES = 2**20
+_POLL_S = 0.001  # between two tries for the lock: an append holds it for some 50 microseconds
 
 
 class AppendFile:
     """One open file. `locked()` keeps other processes out; threads of this one are the caller's matter."""
 
-    def __init__(self, path: Path, *, is_synced: bool) -> None:
+    def __init__(self, path: Path, lock_timeout_s: float = 10.0) -> None:
         # O_NONBLOCK: opening a FIFO must not wait for its other end; for regular files it means nothing.
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         self._path = path
-        self._is_synced = is_synced
+        self._lock_timeout_s = lock_timeout_s
         self._fd = os.open(path, flags, 0o600)
         self._pid = os.getpid()
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):
@@ -46,10 +48,12 @@ class AppendFile:
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """Hold the lock; yields the size in bytes. Raises OSError when the file was removed meanwhile."""
+        """Hold the lock; yields the size in bytes. Raises OSError when the file was removed meanwhile, and when
+        somebody else holds the lock for `lock_timeout_s`.
+        """
         if self._fd < 0:
             raise OSError(errno.EBADF, "it is closed", str(self._path))
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._lock()
         try:
             facts = os.fstat(self._fd)
             if facts.st_nlink == 0:
@@ -57,6 +61,28 @@ class AppendFile:
             yield facts.st_size
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _lock(self) -> None:
+        deadline = None
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                now = time.monotonic()
+                deadline = deadline or now + self._lock_timeout_s
+                if now > deadline:
+                    reason = f"another process has held its lock for {self._lock_timeout_s:g} s"
+                    raise OSError(errno.ETIMEDOUT, reason, str(self._path)) from None
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def is_at(self, path: Path) -> bool:
+        """Whether `path` names this very file."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(path, follow_symlinks=False))
+        except FileNotFoundError:
+            return False
 
     def lines(self, start: int, end: int) -> Iterator[bytes]:
         """The lines between two offsets, each with its newline but for a torn last one; after `close`, too."""
@@ -78,13 +104,13 @@ class AppendFile:
         if rest:
             yield rest
 
-    def append(self, line: bytes, size: int) -> None:
+    def append(self, line: bytes, size: int, *, is_synced: bool = False) -> None:
         """Write at the end, wholly or not at all; `size` is where the end is (the lock is held)."""
         try:
             written = os.write(self._fd, line)
             if written != len(line):
                 raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes were written", str(self._path))
-            if self._is_synced:
+            if is_synced:
                 os.fdatasync(self._fd)
         except BaseException:
             os.ftruncate(self._fd, size)  # an interrupted or short write leaves no torn line behind
@@ -104,6 +130,18 @@ class AppendFile:
             fcntl.fcntl(self._fd, fcntl.F_SETFL, flags)
         os.ftruncate(self._fd, start + len(line))
         os.fsync(self._fd)
+
+    def rename(self, target: Path) -> None:
+        """Give the file another name that is free (the lock is held), and make that survive a power cut."""
+        if os.path.lexists(target):
+            raise OSError(errno.EEXIST, "the name for the closed file is taken", str(target))
+        os.rename(self._path, target)
+        os.fsync(self._fd)
+        directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
     def close(self) -> None:
         """Close the descriptor. Idempotent."""

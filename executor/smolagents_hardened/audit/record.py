@@ -1,14 +1,15 @@
 """One record: canonical JSON (RFC 8785) on one line, with the hash of the one before inside.
 
-`hash` is SHA-256 over the canonical form of the whole record but `hash` itself, so every field counts,
-`prev` too.
+`hash` is SHA-256 over the canonical form of the whole record but `hash` and `sig`, so every field counts, `prev` too.
+`sig`, where there is one, is an Ed25519 signature of that hash, and so of everything up to this record.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,29 +21,46 @@ from smolagents_hardened.audit.plain import plain
 __all__ = ["FIRST", "Sealed", "canonical", "digest", "digest_text", "digest_value", "plain", "seal", "utc"]
 
 FIRST = "0" * 64  # `prev` of the first record
-RESERVED = ("hash", "kind", "prev", "seq", "time")
+REQUIRED = ("hash", "kind", "prev", "seq", "time")
+RESERVED = (*REQUIRED, "sig")
 
-# For ASCII without floats, C-coded json and RFC 8785 agree to the byte (a test holds them to it), at a
-# tenth of the time.
+# C-coded json and RFC 8785 agree to the byte (tests hold them to it), at a tenth of the time, unless a number has an
+# exponent or no fraction (`is_plain_float`), or keys of two kinds are to be sorted (`has_odd_order`).
 _fast = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+# RFC 8785 sorts by UTF-16 units, Python by code points: they differ between U+E000..U+FFFF and what is beyond.
+_BEYOND, _BELOW = re.compile(rb"[\xf0-\xf4]"), re.compile(rb"[\xee\xef]")
+
+
+def has_odd_order(line: bytes) -> bool:
+    """Whether the UTF-8 text holds characters that the two rules of sorting could put in different orders."""
+    return not line.isascii() and _BEYOND.search(line) is not None and _BELOW.search(line) is not None
+
+
+def is_plain_float(value: float) -> bool:
+    """Whether Python writes it like RFC 8785: with a fraction and without an exponent."""
+    return 1e-4 <= abs(value) < 1e15 and not value.is_integer()
 
 
 def canonical(tree: object) -> bytes:
     """RFC 8785 form of a tree that `plain` made. Raises ValueError for what JSON cannot say."""
     if _is_simple(tree):
-        text = _fast(tree)
-        if text.isascii():
-            return text.encode()
+        encoded = _fast(tree).encode()
+        if not has_odd_order(encoded):
+            return encoded
     return rfc8785.dumps(tree)  # type: ignore[arg-type]
 
 
 def _is_simple(tree: object) -> bool:
     kind = type(tree)
+    if kind is str or kind is bool or tree is None:
+        return True
     if kind is dict:
         return all(map(_is_simple, tree.values()))  # type: ignore[attr-defined]
     if kind is list:
         return all(map(_is_simple, tree))  # type: ignore[call-overload]
-    return kind is str or kind is bool or tree is None or (kind is int and -(2**53) < tree < 2**53)  # type: ignore[operator]
+    if kind is float:
+        return is_plain_float(tree)  # type: ignore[arg-type]
+    return kind is int and -(2**53) < tree < 2**53  # type: ignore[operator]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +72,23 @@ class Sealed:
     hash: str
 
 
-def seal(body: Mapping[str, object]) -> Sealed:
-    """Hash a record that has every field but `hash`. Its values must be JSON already (`plain`)."""
-    # `hash` belongs between the members before and after it in the alphabet; `kind` is always one of the
-    # latter.
+def seal(body: Mapping[str, object], sign: Callable[[str], str] | None = None) -> Sealed:
+    """Hash a record that has every field but `hash`. Its values must be JSON already (`plain`). `sign` gives the
+    signature (hex) of a hash.
+    """
+    # `hash` and `sig` go in at their places in the alphabet; `kind` and `time` always stand behind them.
     before = canonical({key: value for key, value in body.items() if key < "hash"})[1:-1]
-    after = canonical({key: value for key, value in body.items() if key > "hash"})[1:-1]
+    middle = canonical({key: value for key, value in body.items() if "hash" < key < "sig"})[1:-1]
+    after = canonical({key: value for key, value in body.items() if key > "sig"})[1:-1]
     comma = b"," if before else b""
-    sha256 = hashlib.sha256(b"{%b%b%b}" % (before, comma, after)).hexdigest()
-    line = b'{%b%b"hash":"%b",%b}\n' % (before, comma, sha256.encode(), after)
-    return Sealed({**body, "hash": sha256}, line, sha256)
+    sha256 = hashlib.sha256(b"{%b%b%b,%b}" % (before, comma, middle, after)).hexdigest()
+    made = {**body, "hash": sha256}
+    signature = b""
+    if sign is not None:
+        made["sig"] = sign(sha256)
+        signature = b'"sig":"%b",' % str(made["sig"]).encode()
+    line = b'{%b%b"hash":"%b",%b,%b%b}\n' % (before, comma, sha256.encode(), middle, signature, after)
+    return Sealed(made, line, sha256)
 
 
 def utc(seconds: float) -> str:

@@ -13,27 +13,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
 
-from smolagents_hardened.audit.file import AppendFile
+from smolagents_hardened.audit.chain import Chain
+from smolagents_hardened.audit.keeping import INTENTS, Keeping
 from smolagents_hardened.audit.plain import Budget, plain
 from smolagents_hardened.audit.record import RESERVED, Sealed, seal, utc
 from smolagents_hardened.audit.redact import Redactor
-from smolagents_hardened.audit.verify import Chain
+from smolagents_hardened.audit.shared import SharedFile
+from smolagents_hardened.audit.sign import Head
 from smolagents_hardened.errors import AuditError
-
-_TORN_CHARS = 4096
 
 
 class Trail:
     """An append-only chain of records.
 
     Without a path every record is kept in memory, for as long as this object lives; with one, only the head
-    is. `clock` gives seconds since 1970. `fsync="always"` makes each record survive a power cut, for a disk
-    write each; "never" still survives the death of this process, kill -9 included.
+    is. `clock` gives seconds since 1970. `keeping` says how: fsync, signatures, rotation, sinks.
 
     Raises AuditError when the file cannot be opened or is not an unbroken trail.
     """
@@ -44,24 +41,21 @@ class Trail:
         *,
         clock: Callable[[], float] = time.time,
         redact: Redactor | None = None,
-        fsync: Literal["never", "always"] = "never",
+        keeping: Keeping | None = None,
     ) -> None:
         self.path = None if path is None else Path(path)
+        self.keeping = keeping or Keeping()
         self._clock = clock
         self._redactor = redact if redact is not None else Redactor()
         self._lock = threading.Lock()
-        self._chain = Chain()  # up to `_end`
-        self._end = 0  # bytes of the file that the chain covers
+        self._chain = Chain()
         self._kept: list[bytes] = []  # the lines, without a path only
-        self._file: AppendFile | None = None
+        self._is_closed = False
+        self._unsigned = 0  # records since the last signature of ours
+        self._file: SharedFile | None = None
         if self.path is not None:
             with self._translated("opened"):
-                self._file = AppendFile(self.path, is_synced=fsync == "always")
-            try:
-                self._catch_up_once()
-            except BaseException:
-                self.close()
-                raise
+                self._file = SharedFile(self.path, self._chain, self.keeping, self._notice)
 
     @property
     def head(self) -> str:
@@ -72,28 +66,27 @@ class Trail:
 
     @property
     def count(self) -> int:
-        """How many records there are."""
+        """The number of the last record."""
         return self._chain.seq
+
+    def signed_head(self) -> Head:
+        """Number and hash of the last record, signed where there is a key: keep it where nobody can change both."""
+        signer = self.keeping.signer
+        with self._lock:
+            seq, sha256 = self._chain.seq, self._chain.head
+        return Head(seq, sha256) if signer is None else signer.head(seq, sha256)
 
     def append(self, kind: str, /, **fields: object) -> dict[str, object]:
         """Write one record and return it as written; values are made plain, bounded and redacted first.
 
         Where a secret was redacted, fields called `digest` or `..._digest` are keyed too, so that it cannot
-        be guessed from them; the record then says `keyed`. Raises AuditError when it is not written wholly.
+        be guessed from them; the record then says `keyed`. Raises AuditError when it is not written wholly, and when
+        a sink does not take it.
         """
         body = self._plain(kind, fields)
-        self._after_fork()
-        with self._lock:
-            if self._file is None:
-                sealed = self._seal(body)
-                self._kept.append(sealed.line)
-            else:
-                with self._translated("written"), self._file.locked() as size:
-                    self._catch_up(size)
-                    sealed = self._seal(body)
-                    self._file.append(sealed.line, self._end)
-                    self._end += len(sealed.line)
-            self._chain.advance(sealed.record)
+        with self._own_lock():
+            sealed = self._write(body)
+            self._give(sealed)
         return sealed.record
 
     def records(self) -> Iterator[dict[str, object]]:
@@ -102,14 +95,21 @@ class Trail:
             yield from map(json.loads, tuple(self._kept))
             return
         with self._translated("read"):
-            for line in self._file.lines(0, self._end):
-                yield json.loads(line)
+            yield from map(json.loads, self._file.lines())
 
     def close(self) -> None:
-        """Close the file. Idempotent; an append after it raises AuditError."""
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
+        """Close the file. Idempotent; an append after it raises AuditError. With a key the last record is signed, and
+        the signed head is written beside the file.
+        """
+        with self._own_lock():
+            if self._is_closed:
+                return
+            self._is_closed = True
+            try:
+                self._sign_off()
+            finally:
+                if self._file is not None:
+                    self._file.close()
 
     def __enter__(self) -> Trail:
         return self
@@ -118,6 +118,16 @@ class Trail:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _sign_off(self) -> None:
+        signer = self.keeping.signer
+        if signer is None or self._chain.seq == 0:
+            return
+        if self._unsigned:
+            self._give(self._write(self._plain("signed", {}), is_signed=True))
+        if self.path is not None:
+            with self._translated("signed off"):
+                signer.head(self._chain.seq, self._chain.head).write(self.path.with_name(self.path.name + ".head"))
 
     def _plain(self, kind: str, fields: Mapping[str, object]) -> dict[str, object]:
         clashes = sorted(set(fields) & set(RESERVED))
@@ -135,51 +145,44 @@ class Trail:
             body["keyed"] = True
         return {**body, "kind": kind, "time": utc(self._clock())}
 
-    def _seal(self, body: Mapping[str, object]) -> Sealed:
-        return seal({**body, "seq": self._chain.seq + 1, "prev": self._chain.head})
+    def _write(self, body: Mapping[str, object], *, is_signed: bool = False) -> Sealed:
+        """Seal behind the latest record and put it into the file or the memory. The lock is held."""
+        if self._file is None:
+            sealed = self._seal(body, is_signed=is_signed)
+            self._kept.append(sealed.line)
+            self._chain.advance(sealed.record)
+            return sealed
+        fsync = self.keeping.fsync
+        is_synced = fsync == "always" or (fsync == "intents" and body["kind"] in INTENTS)
+        with self._translated("written"):
+            return self._file.append(lambda: self._seal(body, is_signed=is_signed), is_synced=is_synced)
 
-    def _after_fork(self) -> None:
+    def _seal(self, body: Mapping[str, object], *, is_signed: bool = False) -> Sealed:
+        signer = self.keeping.signer
+        is_due = signer is not None and (is_signed or self._unsigned + 1 >= signer.every)
+        self._unsigned = 0 if is_due else self._unsigned + 1
+        link = {"seq": self._chain.seq + 1, "prev": self._chain.head}
+        return seal({**body, **link}, signer.record if signer is not None and is_due else None)
+
+    def _give(self, sealed: Sealed) -> None:
+        for sink in self.keeping.sinks:
+            try:
+                sink(sealed.record, sealed.line)
+            except Exception as error:
+                raise AuditError(f"a sink of the audit trail failed with {type(error).__name__}: {error}") from error
+
+    def _notice(self, kind: str, fields: Mapping[str, object]) -> Sealed:
+        """A record of the trail's own: recovered, rotated."""
+        return self._seal(self._plain(kind, fields))
+
+    @contextmanager
+    def _own_lock(self) -> Iterator[None]:
         if self._file is not None:
             with self._translated("reopened"):
                 if self._file.after_fork():
                     self._lock = threading.Lock()  # another thread may have held it when the process forked
-
-    def _catch_up_once(self) -> None:
-        assert self._file is not None
-        with self._translated("read"), self._file.locked() as size:
-            self._catch_up(size)
-
-    def _catch_up(self, size: int) -> None:
-        """Take in what was written since `_end`, by other processes or before we came. The lock is held."""
-        if size == self._end:
-            return
-        assert self._file is not None
-        if size < self._end:
-            raise AuditError(f"audit trail {self.path} was cut off: {self._end - size} bytes are gone from its end")
-        for line in self._file.lines(self._end, size):
-            if not line.endswith(b"\n"):
-                self._recover(line)
-                return
-            problems = self._chain.feed(line[:-1])
-            if problems:
-                first = problems[0]
-                raise AuditError(
-                    f"audit trail {self.path} was tampered with, at line {first.line}: {first.message}. "
-                    "Nothing is appended to it: keep it as evidence and use another path."
-                )
-            self._end += len(line)
-
-    def _recover(self, raw_torn: bytes) -> None:
-        """Put a record that quotes the torn line in its place. That write never ended, so its call was
-        never made.
-        """
-        assert self._file is not None
-        text = raw_torn.decode("utf-8", "backslashreplace")
-        torn = {"bytes": len(raw_torn), "sha256": sha256(raw_torn).hexdigest(), "head": text[:_TORN_CHARS]}
-        sealed = self._seal(self._plain("recovered", {"torn": torn}))
-        self._file.overwrite(sealed.line, self._end)
-        self._end += len(sealed.line)
-        self._chain.advance(sealed.record)
+        with self._lock:
+            yield
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:

@@ -1,48 +1,30 @@
-"""Check a trail with nothing but its file: each line's form, each record's hash, and the chain between them.
+"""Check a trail with nothing but its files: each line's form, each record's hash, and the chain between them.
 
-After a problem the check goes on from what the record at hand says of itself, so that each change is named
-once. **Cutting records off the end leaves a perfect, shorter chain**: only a head that was kept elsewhere
-shows it.
+**Cutting records off the end leaves a perfect, shorter chain**: only a head that was kept elsewhere shows it. With the
+public key every signature is checked, and a tail without one is named.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-import rfc8785
-
-from smolagents_hardened.audit.record import FIRST, RESERVED
+from smolagents_hardened.audit.chain import Chain, Problem
+from smolagents_hardened.audit.record import FIRST
+from smolagents_hardened.audit.segments import segments
+from smolagents_hardened.audit.sign import Head, Verifier
 
 # A line of Trail is far shorter (see plain.Budget); a longer one is not read into memory.
 MAX_LINE_BYTES = 8 * 2**20
 MAX_PROBLEMS = 1000
 
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
-_LONG_NUMBER = re.compile(rb"[0-9]{16}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong in one line (counted from 1); `kind` is 'form', 'edited', 'missing', 'order',
-    'spliced', 'torn' or 'head'.
-    """
-
-    line: int
-    kind: str
-    message: str
-
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
     """What a check found. `unknown_outcomes` are calls that were about to run and of which nothing more is
-    recorded.
+    recorded; `signed` is the number of the last record that a signature proves.
     """
 
     ok: bool
@@ -50,100 +32,7 @@ class VerifyReport:
     head: str
     problems: tuple[Problem, ...]
     unknown_outcomes: tuple[str, ...]
-
-
-class Chain:
-    """The running state of a check: feed it the lines of one trail in order."""
-
-    def __init__(self) -> None:
-        self.count = 0  # lines seen
-        self.seq = 0  # of the last record that could be read
-        self.head = FIRST  # what that record says its hash is
-        self._open: dict[tuple[object, object], None] = {}  # calls with an INTENT and no OUTCOME yet
-        self._has_float = False
-        self._decoder = json.JSONDecoder(
-            parse_float=self._float, parse_constant=_refuse, object_pairs_hook=None, strict=True
-        )
-
-    @property
-    def open_calls(self) -> tuple[str, ...]:
-        """Call ids whose outcome is unknown so far, in the order of their intents."""
-        return tuple(str(call) for _, call in self._open)
-
-    def feed(self, line: bytes) -> list[Problem]:
-        """Take the next line, without its newline."""
-        self.count += 1
-        try:
-            record, unsealed = self._read(line)
-        except (ValueError, RecursionError) as error:
-            return [Problem(self.count, "form", f"not a record in canonical form: {str(error)[:200]}")]
-        problems = []
-        if sha256(unsealed).hexdigest() != record["hash"]:
-            problems.append(Problem(self.count, "edited", f"record {record['seq']} does not match its own hash"))
-        link = self._link(record)
-        if link is not None:
-            problems.append(link)
-        self._take(record)
-        return problems
-
-    def advance(self, record: dict[str, object]) -> None:
-        """Take a record that was made here and needs no check."""
-        self.count += 1
-        self._take(record)
-
-    def _take(self, record: dict[str, object]) -> None:
-        self.seq, self.head = record["seq"], record["hash"]  # type: ignore[assignment]
-        self._follow(record)
-
-    def _float(self, text: str) -> float:
-        self._has_float = True
-        return float(text)
-
-    def _read(self, line: bytes) -> tuple[dict[str, object], bytes]:
-        """The record, and its canonical form without the hash. Raises ValueError for any other form."""
-        self._has_float = False
-        record = self._decoder.decode(line.decode())
-        _check_members(record)
-        # See record.canonical: without floats, long integers and non-ASCII text both encoders agree.
-        is_simple = not self._has_float and line.isascii() and not _LONG_NUMBER.search(line)
-        if (_encode(record).encode() if is_simple else rfc8785.dumps(record)) != line:
-            raise ValueError("keys out of order, repeated keys, spaces, or numbers in another form")
-        needle = b'"hash":"%b",' % record["hash"].encode()
-        if line.count(needle) == 1:  # a nested object may hold the same pair
-            return record, line.replace(needle, b"")
-        return record, rfc8785.dumps({key: value for key, value in record.items() if key != "hash"})
-
-    def _link(self, record: dict[str, object]) -> Problem | None:
-        seq, expected = record["seq"], self.seq + 1
-        if seq == expected and record["prev"] == self.head:
-            return None
-        if seq == expected:
-            text = f"record {seq} does not follow the record before it: one of them was put here or rewritten"
-            return Problem(self.count, "spliced", text)
-        if seq > expected:  # type: ignore[operator]
-            last = f"..{seq - 1}" if seq - 1 > expected else ""  # type: ignore[operator]
-            return Problem(self.count, "missing", f"record {expected}{last} is missing before record {seq}")
-        return Problem(self.count, "order", f"record {seq} stands after record {self.seq}: moved or inserted")
-
-    def _follow(self, record: dict[str, object]) -> None:
-        kind, call = record["kind"], (record.get("run"), record.get("call"))
-        if kind == "intent" and all(isinstance(part, str | int | None) for part in call):
-            self._open[call] = None
-        elif kind == "outcome" and all(isinstance(part, str | int | None) for part in call):
-            self._open.pop(call, None)
-
-
-def _refuse(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _check_members(record: object) -> None:
-    if type(record) is not dict or any(key not in record for key in RESERVED):
-        raise ValueError(f"a record is an object with {', '.join(RESERVED)}")
-    if type(record["seq"]) is not int or not all(type(record[key]) is str for key in RESERVED if key != "seq"):
-        raise ValueError("seq is not a whole number, or hash, kind, prev, time is no text")
-    if not _SHA256.fullmatch(record["hash"]) or not _SHA256.fullmatch(record["prev"]):
-        raise ValueError("hash and prev are 64 hex digits each")
+    signed: int = 0
 
 
 def lines(stream: BinaryIO) -> Iterator[bytes]:
@@ -152,25 +41,41 @@ def lines(stream: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-def verify(path: str | Path, head: str | None = None) -> VerifyReport:
-    """Check a whole trail; constant memory but for the calls without an outcome.
+def verify(path: str | Path, head: str | Head | None = None, key: Verifier | None = None) -> VerifyReport:
+    """Check a whole trail, the files that rotation has made of it included; constant memory but for the calls without
+    an outcome.
 
-    With `head`, the hash of the last record as it was noted elsewhere, a cut-off end shows as well: that
-    record must be in the file. Raises OSError when the file cannot be read.
+    With `head`, the hash of the last record (or the signed Head) as it was noted elsewhere, a cut-off end shows as
+    well: that record must be in the trail. With `key` signatures are checked, and there has to be one at the end.
+    Raises OSError when a file cannot be read.
     """
-    chain = Chain()
+    chain = Chain(None if key is None else key.record)
     problems: list[Problem] = []
-    is_head_seen = head is None or head == FIRST
-    with Path(path).open("rb") as stream:
-        for line in lines(stream):
-            if line.endswith(b"\n"):
-                found = chain.feed(line[:-1])
-            else:
-                chain.count += 1
-                found = [Problem(chain.count, "torn", "the last line was not written to its end")]
-            if len(problems) < MAX_PROBLEMS:
-                problems += found
-            is_head_seen = is_head_seen or chain.head == head
+    wanted = head.hash if isinstance(head, Head) else head
+    is_head_seen = wanted is None or wanted == FIRST
+    for file in (*segments(Path(path)), Path(path)):
+        chain.count = 0
+        with file.open("rb") as stream:
+            for line in lines(stream):
+                found = chain.feed(line[:-1]) if line.endswith(b"\n") else _torn(chain)
+                if found and len(problems) < MAX_PROBLEMS:
+                    problems += [replace(problem, file=file.name) for problem in found]
+                is_head_seen = is_head_seen or chain.head == wanted
+    problems += _end(chain, key, head, is_head_seen=is_head_seen)
+    return VerifyReport(not problems, chain.total, chain.head, tuple(problems), chain.open_calls, chain.signed_seq)
+
+
+def _torn(chain: Chain) -> list[Problem]:
+    chain.skip()
+    return [Problem(chain.count, "torn", "the last line was not written to its end")]
+
+
+def _end(chain: Chain, key: Verifier | None, head: str | Head | None, *, is_head_seen: bool) -> Iterator[Problem]:
+    if isinstance(head, Head) and key is not None and not key.head(head):
+        yield Problem(chain.count, "head", "the head that was given is not signed by this key")
     if not is_head_seen:
-        problems.append(Problem(chain.count, "head", f"no record has the expected hash {head}: cut off"))
-    return VerifyReport(not problems, chain.count, chain.head, tuple(problems), chain.open_calls)
+        wanted = head.hash if isinstance(head, Head) else head
+        yield Problem(chain.count, "head", f"no record has the expected hash {wanted}: cut off")
+    if key is not None and chain.signed_seq < chain.seq:
+        first = chain.signed_seq + 1
+        yield Problem(chain.count, "unsigned", f"records {first}..{chain.seq} at the end have no signature behind them")

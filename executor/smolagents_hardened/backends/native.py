@@ -21,6 +21,7 @@ from pathlib import Path
 
 from smolagents_hardened.backends import native_cgroup, native_plan, native_root
 from smolagents_hardened.backends.base import BoxRequest, Manifest
+from smolagents_hardened.backends.enforcement import LAYERS
 from smolagents_hardened.backends.native_box import NativeBox, has_ended, read_line
 from smolagents_hardened.backends.native_causes import refusal
 from smolagents_hardened.backends.native_cgroup import Group
@@ -29,7 +30,7 @@ from smolagents_hardened.backends.native_plan import Plan
 from smolagents_hardened.backends.native_root import Root
 from smolagents_hardened.backends.native_witness import Witnesses
 from smolagents_hardened.backends.spawner import Spawner, SpawnerGone
-from smolagents_hardened.errors import BackendUnavailable, ConfigError
+from smolagents_hardened.errors import BackendError, BackendUnavailable, ConfigError, NotEnforced
 from smolagents_hardened.limits import MIB, Limits
 
 NAME = "smolagents-hardened-"
@@ -190,13 +191,9 @@ def _spawn(job: Job, manifest: Manifest, undo: contextlib.ExitStack) -> NativeBo
     undo.callback(_end, started.pidfd)
     told = read_line(status, START_S)
     if "up" not in told:
-        raise BackendUnavailable(refusal(str(told.get("failed", "the box ended before it was set up")), _errno(told)))
+        raise _refused(told)
     witnesses = Witnesses(started.pid, job.request, job.spawner.host, job.user, job.group)
-    box = NativeBox(started, PipeChannel(our_out, our_in, our_stderr), status, witnesses, manifest, job.spawner)
-    undo.pop_all()
-    undo.callback(box.close)
-    box.require_early()
-    return box
+    return NativeBox(started, PipeChannel(our_out, our_in, our_stderr), status, witnesses, manifest, job.spawner)
 
 
 def _end(pidfd: int) -> None:
@@ -216,9 +213,12 @@ def _refuse_more_than_there_is(limits: Limits) -> None:
         )
 
 
-def _errno(told: dict[str, object]) -> int:
-    number = told.get("errno")
-    return number if isinstance(number, int) else 0
+def _refused(told: dict[str, object]) -> BackendError:
+    """What a box said that could not be set up: a layer that it looked for in vain, or a step that the host refuses."""
+    step, number = str(told.get("failed", "the box ended before it was set up")), told.get("errno")
+    if step.partition(":")[0] in LAYERS:
+        return NotEnforced(f"required but not in force in this native box: {step}")
+    return BackendUnavailable(refusal(step, number if isinstance(number, int) else 0))
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:

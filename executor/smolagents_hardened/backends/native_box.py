@@ -13,8 +13,9 @@ from pathlib import Path
 from smolagents_hardened.backends.base import Exit, Manifest
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.backends.native_channel import PipeChannel
-from smolagents_hardened.backends.native_witness import EARLY_LAYERS, Witnesses, judge
+from smolagents_hardened.backends.native_witness import Witnesses, judge
 from smolagents_hardened.backends.spawner import Spawner, Started
+from smolagents_hardened.backends.witness import combine
 from smolagents_hardened.errors import BackendError
 
 EXIT_S = 5.0  # from a kill, or the end of the wire, to the end of the process
@@ -39,7 +40,7 @@ class NativeBox:
         self.id = f"native-{os.getpid()}-{witnesses.user}-{started.pid}"
         self.channel = channel
         self.manifest = manifest
-        self.enforcement: Enforcement = judge(witnesses, None)  # the kernel's word; `verify` adds the box's
+        self.enforcement: Enforcement = combine("native", [])  # nothing is known before HELLO
         self._pidfd = started.pidfd
         self._pid = started.pid
         self._status = status  # how the box ended comes out of here
@@ -50,10 +51,6 @@ class NativeBox:
         self._was_killed = False  # set by a `kill` that found the box alive
         self._exit: Exit | None = None  # set once, by the first `exit` that found the box ended
         self._is_closed = False
-
-    def require_early(self) -> None:
-        """Refuse at once what the kernel can tell before the box has reported. Raises NotEnforced."""
-        self.enforcement.require(self._witnesses.request.required & EARLY_LAYERS)
 
     def verify(self, raw_report: dict[str, object]) -> Enforcement:
         """Join the kernel's word and the box's own report. Raises NotEnforced, after which the box is gone."""

@@ -11,6 +11,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from smolagents_hardened.backends.witness_kernel import cgroup_path
@@ -73,9 +74,16 @@ class Group:
 
 def make(name: str, limits: Limits) -> Group:
     """Make and limit a group for each controller that can be had here; an empty one where there is none."""
-    if cgroup_path(os.getpid(), "memory", "cgroup.procs") is not None:
+    if _own(os.getpid(), "memory") is not None:
         return _make_v1(name, limits)
     return _make_v2(name, limits)
+
+
+@cache
+def _own(pid: int, controller: str) -> Path | None:
+    """The group that this process is in; "" is version 2. Looked for once: nobody moves a running program about."""
+    found = cgroup_path(pid, controller, "cgroup.procs")
+    return None if found is None else found.parent
 
 
 def settings(controller: str, limits: Limits, version: int) -> dict[str, str]:
@@ -106,11 +114,11 @@ def _make_v1(name: str, limits: Limits) -> Group:
     directories: dict[str, Path] = {}
     missing = []
     for controller in CONTROLLERS:
-        own = cgroup_path(os.getpid(), controller, "cgroup.procs")
+        own = _own(os.getpid(), controller)
         if own is None:
             missing.append(f"no {controller} controller")
             continue
-        directory = own.parent / name
+        directory = own / name
         try:
             directory.mkdir(exist_ok=directory in directories.values())
             directories[controller] = directory
@@ -122,12 +130,12 @@ def _make_v1(name: str, limits: Limits) -> Group:
 
 
 def _make_v2(name: str, limits: Limits) -> Group:
-    own = cgroup_path(os.getpid(), "", "cgroup.procs")
+    own = _own(os.getpid(), "")
     if own is None:
         return Group({}, 2, "no control groups")
     problem = "no control group that this process may divide"
     # A group with processes in it cannot hand controllers on, cgroups(7), so it is mostly the parent that is divided.
-    for place in (own.parent, *own.parent.parents):
+    for place in (own, *own.parents):
         if not os.access(place, os.W_OK) or not (place / "cgroup.procs").exists():
             continue
         try:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smolagents_hardened.backends.base import BoxRequest
-from smolagents_hardened.backends.enforcement import LAYERS, Enforcement, Level
-from smolagents_hardened.backends.native_cgroup import Group
+from smolagents_hardened.backends.enforcement import Enforcement, Level
+from smolagents_hardened.backends.native_cgroup import Group, settings
 from smolagents_hardened.backends.native_plan import MASKED, SCRATCH, Host, address_bytes, rlimits
 from smolagents_hardened.backends.witness import Expected, Finding, combine, verdict
 from smolagents_hardened.backends.witness_kernel import LIMIT_LABELS, kernel_findings
 from smolagents_hardened.backends.witness_report import Report, report_findings
 
-CONTROLLER_LAYERS = {"memory": "memory", "pids": "tasks", "cpu": "cpu"}
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 NPROC_PER_NAMESPACE = (5, 14)  # before it, RLIMIT_NPROC counts all processes of the user, everywhere
 
@@ -31,29 +30,18 @@ class Witnesses:
     group: Group
 
 
-# What the kernel can say of a box that is set up, before its guest has confined itself any further.
-EARLY_LAYERS = frozenset(LAYERS) - {"seccomp_run", "landlock"}
-
-
-def judge(witnesses: Witnesses, raw_report: Report | None) -> Enforcement:
-    """Join the kernel's word with the box's report; before HELLO (None) there is the kernel's alone."""
+def judge(witnesses: Witnesses, raw_report: Report) -> Enforcement:
+    """Join the kernel's word with the box's report."""
     expected = Expected(
         limits=witnesses.request.limits,
         user=witnesses.user if witnesses.host.is_root else None,
         scratch=SCRATCH,
         rlimits={name: value for name, value in rlimits(witnesses.request.limits).items() if name in LIMIT_LABELS},
     )
-    grouped = {CONTROLLER_LAYERS[controller] for controller in witnesses.group.directories}
-    findings = [
-        finding
-        for finding in kernel_findings(witnesses.pid, expected)
-        # Without a group of its own the box is in ours, and what the kernel says of that one is not about the box.
-        if finding.layer not in CONTROLLER_LAYERS.values() or finding.layer in grouped
-    ]
+    findings = kernel_findings(witnesses.pid, expected, with_groups=False)
     findings += [_namespaces(witnesses), _proc(witnesses), _user(witnesses), _output(witnesses)]
-    findings += _without_group(witnesses, grouped)
-    if raw_report is not None:
-        findings += report_findings(raw_report, expected)
+    findings += [look(witnesses) for look in (_memory, _tasks, _cpu)]
+    findings += report_findings(raw_report, expected)
     return combine("native", findings)
 
 
@@ -105,31 +93,61 @@ def _output(witnesses: Witnesses) -> Finding:
     return verdict("output", [] if good else [f"descriptors {targets}"], "kernel", "pipes, which keep no copy")
 
 
-def _without_group(witnesses: Witnesses, grouped: set[str]) -> list[Finding]:
-    """What holds where a control group could not be made: one process, and its resource limits."""
-    found = []
-    if "memory" not in grouped:
-        found.append(_memory(witnesses))
-    if "tasks" not in grouped:
-        found.append(_tasks(witnesses))
-    if "cpu" not in grouped:
-        found.append(_cpu(witnesses))
-    return found
+def _in_group(witnesses: Witnesses, controller: str) -> bool | None:
+    """Whether the box is in the group that was made for it; None where there is none."""
+    directory = witnesses.group.directories.get(controller)
+    if directory is None:
+        return None
+    wanted = controller if witnesses.group.version == 1 else ""
+    rows = (line.split(":", 2) for line in _lines(f"/proc/{witnesses.pid}/cgroup"))
+    return any(wanted in row[1].split(",") and row[2].endswith(f"/{directory.name}") for row in rows)
+
+
+def _bound(witnesses: Witnesses, layer: str, controller: str) -> Finding:
+    """Full where the box is in its group and every file of the group says what it should."""
+    group = witnesses.group
+    problems = [] if _in_group(witnesses, controller) else ["the box is not in its control group"]
+    told = []
+    for name, text in settings(controller, witnesses.request.limits, group.version).items():
+        path = group.directories[controller] / name.strip("[]")
+        found = "".join(_lines(str(path)))
+        if name.startswith("[") and not found:
+            continue
+        told.append(f"{path.name} {found}")
+        if not _is_at_most(found, text):
+            problems.append(f"{path.name} is {found!r} instead of {text!r}")
+    return verdict(layer, problems, "kernel", ", ".join(told))
+
+
+def _is_at_most(found: str, wanted: str) -> bool:
+    """The same text, or a lower number: the kernel rounds down to pages."""
+    return found == wanted or (found.isdigit() and wanted.isdigit() and int(wanted) - 4096 < int(found) < int(wanted))
 
 
 def _memory(witnesses: Witnesses) -> Finding:
+    limits, group = witnesses.request.limits, witnesses.group
+    if "memory" in group.directories:
+        found = _bound(witnesses, "memory", "memory")
+        swap = next((name for name in ("memsw.limit_in_bytes", "swap.max") if _has(group, f"memory.{name}")), None)
+        if swap is None and len(_lines("/proc/swaps")) > 1:
+            return Finding("memory", Level.ABSENT, "kernel: swap is not bound")
+        return found
     # The address space of the one process that filter 2 allows, and the tmpfs beside it.
-    wanted = address_bytes(witnesses.request.limits)
-    soft, hard = resource.prlimit(witnesses.pid, resource.RLIMIT_AS)
+    wanted = address_bytes(limits)
+    soft, hard = _rlimit(witnesses.pid, resource.RLIMIT_AS)
     problems = [] if soft == hard and 0 <= soft <= wanted else [f"address space {soft}/{hard}"]
-    good = (
-        f"address space {soft} bytes of one process that cannot fork, and scratch (no group: {witnesses.group.missing})"
-    )
+    good = f"address space {soft} bytes of one process that cannot fork, and scratch (no group: {group.missing})"
     return verdict("memory", problems, "kernel", good)
 
 
+def _has(group: Group, name: str) -> bool:
+    return (group.directories["memory"] / name).exists()
+
+
 def _tasks(witnesses: Witnesses) -> Finding:
-    soft, hard = resource.prlimit(witnesses.pid, resource.RLIMIT_NPROC)
+    if "pids" in witnesses.group.directories:
+        return _bound(witnesses, "tasks", "pids")
+    soft, hard = _rlimit(witnesses.pid, resource.RLIMIT_NPROC)
     problems = [] if soft == hard and 0 <= soft <= witnesses.request.limits.tasks else [f"RLIMIT_NPROC {soft}/{hard}"]
     release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
     if not witnesses.host.is_root and release < NPROC_PER_NAMESPACE:
@@ -138,9 +156,23 @@ def _tasks(witnesses: Witnesses) -> Finding:
 
 
 def _cpu(witnesses: Witnesses) -> Finding:
-    allowed = len(os.sched_getaffinity(witnesses.pid))
-    problems = [f"{allowed} cores"] if allowed > witnesses.request.limits.cpus else []
+    if "cpu" in witnesses.group.directories:
+        return _bound(witnesses, "cpu", "cpu")
+    try:
+        allowed = len(os.sched_getaffinity(witnesses.pid))
+    except OSError as error:
+        return Finding("cpu", Level.ABSENT, f"kernel: {error.strerror}")
+    problems = (
+        [f"{allowed} cores, which is the least without a group"] if allowed > witnesses.request.limits.cpus else []
+    )
     return verdict("cpu", problems, "kernel", f"pinned to {allowed} core(s), which the box cannot change")
+
+
+def _rlimit(pid: int, number: int) -> tuple[int, int]:
+    try:
+        return resource.prlimit(pid, number)
+    except OSError:
+        return -1, -1
 
 
 def _lines(path: str) -> list[str]:

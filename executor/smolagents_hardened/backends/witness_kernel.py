@@ -56,12 +56,14 @@ class Mount:
         return None
 
 
-def kernel_findings(pid: int, expected: Expected) -> list[Finding]:
-    """Every layer that the kernel can speak about."""
+def kernel_findings(pid: int, expected: Expected, *, with_groups: bool = True) -> list[Finding]:
+    """Every layer that the kernel can speak about, without the control groups for one who has made these."""
     here = PROC / str(pid)
     threads = [_status(path) for path in sorted((here / "task").glob("*/status"))]
     mounts = _mounts(here / "mountinfo")
-    findings = [*_thread_findings(threads), _user(threads, expected), *_cgroup_findings(pid, expected)]
+    findings = [*_thread_findings(threads), _user(threads, expected)]
+    if with_groups:
+        findings += _cgroup_findings(pid, expected)
     findings.append(_namespaces(here, threads))
     findings.append(_network(here))
     findings.append(_root(mounts, expected))

@@ -163,7 +163,7 @@ def _statement_at(code: str, place: tuple[int, int]) -> str:
 
 def _start(statement: ast.stmt) -> tuple[int, int]:
     decorators: Sequence[ast.expr] = getattr(statement, "decorator_list", [])
-    return min((part.lineno, 0 if part is not statement else part.col_offset) for part in [statement, *decorators])
+    return min([(statement.lineno, statement.col_offset), *((one.lineno, 0) for one in decorators)])
 
 
 def _bounded(text: str, characters: int = MESSAGE_CHARACTERS) -> str:

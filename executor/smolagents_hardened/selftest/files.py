@@ -20,13 +20,15 @@ def attempt(path):
         pass
 
 roots = ["", "/proc/1/root", "/proc/self/root", "/proc/self/cwd" + "/.." * 20]
+roots += ["/" + name for name in "host mnt media srv home root data tmp var opt run".split()]
 try:
     with open("/proc/self/mountinfo") as file:
-        mounts = [line.split()[4] for line in file]
+        roots += [line.split()[4] for line in file]
+    roots += ["/" + name for name in os.listdir("/")]
 except OSError:
-    mounts = []
+    pass
 for path in given["files"] + given["directories"]:
-    for root in roots + mounts + ["/" + name for name in os.listdir("/")]:
+    for root in roots:
         attempt(root + path)
         attempt(os.path.join(root, os.path.basename(path)))
 """
@@ -58,7 +60,12 @@ for path in ["/etc/passwd", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigge
 
 DEVICES = """
 import os, stat
-for name in os.listdir("/dev"):
+names = "null zero full random urandom tty ptmx kmsg mem port sda vda nvme0n1 loop0 kvm fuse snapshot net/tun vhost-net"
+try:
+    names += " " + " ".join(os.listdir("/dev"))
+except OSError:
+    pass
+for name in set(names.split()):
     path = "/dev/" + name
     try:
         found = os.lstat(path)
@@ -78,17 +85,16 @@ HARMLESS = {"1 3", "1 5", "1 7", "1 8", "1 9"}  # null, zero, full, random, uran
 SET_ID = """
 import os, stat
 seen = 0
-for directory, names, files in os.walk("/"):
-    if directory == "/":
-        names[:] = [name for name in names if name not in ("proc", "sys")]
-    for name in files:
-        try:
-            mode = os.lstat(os.path.join(directory, name)).st_mode
-        except OSError:
-            continue
-        seen += 1
-        if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID):
-            print("SETID", os.path.join(directory, name))
+for top in "/bin /sbin /lib /lib64 /usr /opt /etc /var /home /root /srv /run /tmp".split():
+    for directory, names, files in os.walk(top):
+        for name in files:
+            try:
+                mode = os.lstat(os.path.join(directory, name)).st_mode
+            except OSError:
+                continue
+            seen += 1
+            if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID):
+                print("SETID", os.path.join(directory, name))
 print("files", seen)
 """
 

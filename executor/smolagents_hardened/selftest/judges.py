@@ -48,16 +48,27 @@ def at_most(evidence: Evidence, word: str, most: int) -> str:
     return f"{word} reached {found}, at most {most} expected" if found > most else ""
 
 
+def begun(evidence: Evidence) -> str:
+    """The program came to its attack: it has called `reached`."""
+    return "" if evidence.times("reached") else f"the program did not begin: {evidence.error}"[:SHOWN]
+
+
 def in_time(evidence: Evidence, slack_s: float) -> str:
     """The step was over by its wall time, its grace and `slack_s`, by the host's clock."""
     bound = evidence.limits.wall_s + evidence.limits.grace_s + slack_s
-    return "" if evidence.seconds <= bound else f"the step took {evidence.seconds:.1f} s, at most {bound:.1f} s expected"
+    return (
+        "" if evidence.seconds <= bound else f"the step took {evidence.seconds:.1f} s, at most {bound:.1f} s expected"
+    )
 
 
 def flat(evidence: Evidence, most_bytes: int) -> str:
     """This process did not grow."""
     grown = evidence.grown_bytes
-    return "" if grown <= most_bytes else f"the host's memory grew by {grown >> 20} MiB, at most {most_bytes >> 20} expected"
+    return (
+        ""
+        if grown <= most_bytes
+        else f"the host's memory grew by {grown >> 20} MiB, at most {most_bytes >> 20} expected"
+    )
 
 
 def first(*problems: str) -> str:

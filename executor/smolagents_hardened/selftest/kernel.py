@@ -75,7 +75,8 @@ thread.join()
 
 I386 = """
 import ctypes, mmap
-code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+kind, access = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+code = mmap.mmap(-1, 4096, kind, access)
 code.write(b"\\xb8\\x14\\0\\0\\0\\xcd\\x80\\xc3")  # mov eax, 20 (getpid of i386); int 0x80; ret
 entry = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
 reached(1)
@@ -114,7 +115,7 @@ def _name(number: int) -> str:
 
 def _door(evidence: Evidence) -> str:
     """The caller was ended by the filter, or told that there is no such call."""
-    begun = "" if evidence.times("reached") else "the program did not come to the door"
+    begun = "" if evidence.times("reached") else f"the program did not come to the door: {evidence.error}"
     told = "" if "box_died" in evidence.kinds() else at_least(evidence, "closed", 1)
     return first(confessed(evidence, "OPEN"), begun, told)
 

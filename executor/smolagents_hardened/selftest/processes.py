@@ -9,7 +9,11 @@ from smolagents_hardened.selftest.process_list import parse_status
 SEE = """
 import os
 print(dict(os.environ))
-for pid in filter(str.isdigit, os.listdir("/proc")):
+try:
+    pids = list(filter(str.isdigit, os.listdir("/proc")))
+except OSError:
+    pids = []
+for pid in [*pids, "self", "1", "2", str(given["sentinel"])]:
     for name in ("cmdline", "environ"):
         try:
             with open(f"/proc/{pid}/{name}", "rb") as file:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from smolagents_hardened.selftest.judges import first, flat, in_time
+import zlib
+
+from smolagents_hardened.selftest.judges import begun, first, flat, in_time
 from smolagents_hardened.selftest.probe import Evidence, Lane, Probe
 from smolagents_hardened.selftest.resources import GROWTH_BYTES, SLACK_S
 
 # Written to every pipe and socket that the box holds: which one is the wire does not matter.
 LIE = """
-import os, stat, time
+import os, stat, time, zlib
+lie = zlib.decompress(given["lie"])
 reached(1)
 for descriptor in range(3, 256):
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
-            os.write(descriptor, given["lie"])
+            os.write(descriptor, lie)
     except OSError:
         pass
 while True:
@@ -49,7 +52,7 @@ LIES = (
 
 def _violation(evidence: Evidence) -> str:
     return first(
-        "" if evidence.times("reached") else "the program did not begin",
+        begun(evidence),
         "" if "violation" in evidence.kinds() else f"it was not taken for a violation: {evidence.error}",
         in_time(evidence, SLACK_S),
         flat(evidence, GROWTH_BYTES),
@@ -58,7 +61,7 @@ def _violation(evidence: Evidence) -> str:
 
 def _drip(evidence: Evidence) -> str:
     return first(
-        "" if evidence.times("reached") else "the program did not begin",
+        begun(evidence),
         "" if {"limit", "violation"} & set(evidence.kinds()) else f"nothing ended it: {evidence.error}",
         in_time(evidence, SLACK_S),
     )
@@ -73,7 +76,7 @@ PROBES = (
             program=LIE,
             judge=_violation,
             lane=Lane.SMALL,
-            given={"lie": lie},
+            given={"lie": zlib.compress(lie)},
             must_end=False,
         )
         for name, title, lie in LIES
@@ -85,7 +88,7 @@ PROBES = (
         program=LIE,
         judge=_drip,
         lane=Lane.FAST,
-        given={"lie": b"\0\0\x10\0{"},
+        given={"lie": zlib.compress(b"\0\0\x10\0{")},
         must_end=False,
     ),
 )

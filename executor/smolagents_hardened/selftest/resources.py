@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smolagents_hardened.selftest.judges import at_least, at_most, first, flat, in_time
+from smolagents_hardened.selftest.judges import at_least, at_most, begun, first, flat, in_time
 from smolagents_hardened.selftest.probe import Evidence, Lane, Probe
 
 MIB = 2**20
@@ -101,13 +101,9 @@ FLOOD_LINE = "reached(1)\nwhile True:\n    print('x' * 1000, end='')"
 FLOOD_C = "import os\nreached(1)\nwhile True:\n    os.write(2, b'x' * 4096)"
 
 
-def _begun(evidence: Evidence) -> str:
-    return "" if evidence.times("reached") else "the program did not begin"
-
-
 def _ended(evidence: Evidence) -> str:
     return first(
-        _begun(evidence),
+        begun(evidence),
         in_time(evidence, SLACK_S),
         "" if "limit" in evidence.kinds() else f"it was not ended by a limit: {evidence.error}",
     )
@@ -149,7 +145,7 @@ def _scratch(evidence: Evidence) -> str:
 
 
 def _flood(evidence: Evidence) -> str:
-    most = evidence.limits.logs_bytes
+    most = evidence.limits.logs_bytes * 5 // 4  # of the piece that crosses the limit a quarter of the limit is shown
     return first(
         _ended(evidence),
         f"{evidence.printed} characters reached the host, at most {most} expected" if evidence.printed > most else "",
@@ -175,7 +171,7 @@ PROBES = (
     _time("ignore", "code that ignores signals and swallows exceptions ends in time", IGNORE),
     _time("block", "code that blocks on a pipe ends in time", BLOCK),
     Probe(
-        id="memory.balloon",
+        id="limits.memory",
         promise="R7",
         title="memory ends at its limit",
         program=BALLOON,
@@ -184,7 +180,7 @@ PROBES = (
         must_end=False,
     ),
     Probe(
-        id="tasks.threads",
+        id="limits.tasks",
         promise="R7",
         title="threads end at the limit of tasks, as the host counts them",
         program=TASKS,
@@ -192,7 +188,7 @@ PROBES = (
         lane=Lane.SMALL,
     ),
     Probe(
-        id="files.open",
+        id="limits.open-files",
         promise="R7",
         title="the box reports that open files end at their limit",
         program=OPEN_FILES,
@@ -200,7 +196,7 @@ PROBES = (
         lane=Lane.SMALL,
     ),
     Probe(
-        id="files.scratch",
+        id="limits.scratch",
         promise="R7",
         title="the box reports that scratch is bounded in bytes and in files",
         program=SCRATCH,

@@ -1,0 +1,152 @@
+"""The files of a trail as several processes share them: catch up with the others, append, rotate.
+
+Everything happens under the lock of the file that grows. Whoever finds another file under its name after getting the
+lock reads the old one to its end, then all that were closed since, and goes on with the new one.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from smolagents_hardened.audit.chain import Chain
+from smolagents_hardened.audit.file import AppendFile
+from smolagents_hardened.audit.keeping import Keeping
+from smolagents_hardened.audit.record import Sealed
+from smolagents_hardened.audit.segments import next_segment, segments
+from smolagents_hardened.errors import AuditError
+
+_TORN_CHARS = 4096
+
+# Makes a record of the trail's own (kind, fields) behind the chain as it is at that moment.
+Notice = Callable[[str, Mapping[str, object]], Sealed]
+
+
+class SharedFile:
+    """Keeps `chain` up to date with the files. Raises OSError, and AuditError for a chain that is broken."""
+
+    def __init__(self, path: Path, chain: Chain, keeping: Keeping, notice: Notice) -> None:
+        self._path = path
+        self._chain = chain
+        self._keeping = keeping
+        self._notice = notice
+        self._end = 0  # bytes of the growing file that the chain covers
+        self._file = AppendFile(path, keeping.lock_timeout_s)
+        try:
+            with self._current() as size:
+                self._begin(size)
+                self._catch_up(size)
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, make: Callable[[], Sealed], *, is_synced: bool) -> Sealed:
+        """Seal a record with `make` behind everything that others have written, and write it."""
+        limit = self._keeping.rotate_bytes
+        while True:
+            with self._current() as size:
+                self._catch_up(size)
+                if limit is None or self._end < limit:
+                    if self._end == 0 and self._chain.seq:
+                        self._put(self._notice("rotated", {"previous": segments(self._path)[-1].name}), is_synced=False)
+                    return self._put(make(), is_synced=is_synced)
+                self._file.rename(next_segment(self._path))
+
+    def after_fork(self) -> bool:
+        """See AppendFile.after_fork."""
+        return self._file.after_fork()
+
+    def lines(self) -> Iterator[bytes]:
+        """Every line of every file, up to our last append."""
+        for segment in segments(self._path):
+            with segment.open("rb") as stream:
+                yield from stream
+        yield from self._file.lines(0, self._end)
+
+    def close(self) -> None:
+        """Close the descriptor. Idempotent."""
+        self._file.close()
+
+    @contextmanager
+    def _current(self) -> Iterator[int]:
+        """Hold the lock of the file that has the trail's name now; yields its size."""
+        while True:
+            with self._file.locked() as size:
+                if self._file.is_at(self._path):
+                    yield size
+                    return
+                self._catch_up(size)
+            self._follow()
+
+    def _follow(self) -> None:
+        """The file was closed by a rotation: read what came after it, and take the new one."""
+        closed = segments(self._path)
+        places = [place for place, segment in enumerate(closed) if self._file.is_at(segment)]
+        if not places:
+            raise OSError(errno.ESTALE, "the file was moved or replaced while in use", str(self._path))
+        for segment in closed[places[0] + 1 :]:
+            self._read_closed(segment)
+        self._file.close()
+        self._file, self._end = AppendFile(self._path, self._keeping.lock_timeout_s), 0
+
+    def _begin(self, size: int) -> None:
+        """Where files were closed before, the chain does not begin with this one. `verify` reads them all."""
+        closed = segments(self._path)
+        if not closed:
+            return
+        first = next(iter(self._file.lines(0, size)), b"")
+        if first:
+            self._chain.begin_at(first.rstrip(b"\n"))
+            return
+        with closed[-1].open("rb") as stream:
+            self._chain.begin_at(stream.readline().rstrip(b"\n"))
+        self._read_closed(closed[-1])
+
+    def _read_closed(self, segment: Path) -> None:
+        with segment.open("rb") as stream:
+            for line in stream:
+                self._check(line)
+
+    def _catch_up(self, size: int) -> None:
+        """Take in what was written since `_end`, by other processes or before we came. The lock is held."""
+        if size == self._end:
+            return
+        if size < self._end:
+            raise AuditError(f"audit trail {self._path} was cut off: {self._end - size} bytes are gone from its end")
+        for line in self._file.lines(self._end, size):
+            if not line.endswith(b"\n"):
+                self._recover(line)
+                return
+            self._check(line)
+            self._end += len(line)
+
+    def _check(self, line: bytes) -> None:
+        problems = self._chain.feed(line[:-1])
+        if problems:
+            first = problems[0]
+            raise AuditError(
+                f"audit trail {self._path} was tampered with, at line {first.line}: {first.message}. "
+                "Nothing is appended to it: keep it as evidence and use another path."
+            )
+
+    def _recover(self, raw_torn: bytes) -> None:
+        """Put a record that quotes the torn line in its place. That write never ended, so its call was
+        never made.
+        """
+        text = raw_torn.decode("utf-8", "backslashreplace")
+        torn = {"bytes": len(raw_torn), "sha256": sha256(raw_torn).hexdigest(), "head": text[:_TORN_CHARS]}
+        sealed = self._notice("recovered", {"torn": torn})
+        self._file.overwrite(sealed.line, self._end)
+        self._took(sealed)
+
+    def _put(self, sealed: Sealed, *, is_synced: bool) -> Sealed:
+        self._file.append(sealed.line, self._end, is_synced=is_synced)
+        self._took(sealed)
+        return sealed
+
+    def _took(self, sealed: Sealed) -> None:
+        self._end += len(sealed.line)
+        self._chain.advance(sealed.record)

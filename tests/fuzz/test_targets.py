@@ -1,0 +1,98 @@
+"""Every target of the host's decoders, of a whole session, of trails and policies: corpus, new inputs, memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from tests.support.fuzz_choices import Choices
+from tests.support.fuzz_targets import CORPUS, TARGETS, corpus
+
+# Whatever a target's budget lets in, decoded and kept twice for the comparison, and the trail of the calls it made.
+MOST_BYTES = 8 * 2**20
+SECONDS = 2.0  # of each target's search; the long one is `python -m benchmarks.fuzz`
+LONGEST = 600
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_invariant_holds_on_the_corpus(name: str) -> None:
+    """Every input that once covered something new, or broke something, keeps the target's invariant."""
+    inputs = corpus(name)
+    assert inputs
+    for path in inputs:
+        TARGETS[name](path.read_bytes())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_invariant_holds_on_new_inputs(name: str) -> None:
+    """Random decisions, and decisions of the corpus that go on at random, keep the target's invariant."""
+    ends = monotonic() + SECONDS
+    known = [path.read_bytes() for path in corpus(name)]
+    beginnings = st.sampled_from(known).flatmap(lambda data: st.integers(0, len(data)).map(lambda end: data[:end]))
+
+    @settings(
+        max_examples=100_000,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.one_of(st.just(b""), beginnings), st.binary(max_size=LONGEST))
+    def search(beginning: bytes, rest: bytes) -> None:
+        if monotonic() < ends:
+            TARGETS[name](beginning + rest)
+
+    search()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_memory_is_bounded_on_the_corpus(name: str) -> None:
+    """No input of a few hundred bytes makes the host hold more than a few times the budget of a message."""
+    inputs = [path.read_bytes() for path in corpus(name)][:150]
+    TARGETS[name](inputs[0])  # what is loaded and cached once is not counted
+    tracemalloc.start()
+    try:
+        for data in inputs:
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            TARGETS[name](data)
+            assert tracemalloc.get_traced_memory()[1] - before < MOST_BYTES, data
+    finally:
+        tracemalloc.stop()
+
+
+def test_every_target_states_its_invariant() -> None:
+    """A target without an invariant proves nothing; a corpus without a target is never run."""
+    assert all(run.__doc__ for run in TARGETS.values())
+    assert {path.name for path in CORPUS.iterdir()} == set(TARGETS)
+
+
+def test_corpus_files_are_small() -> None:
+    """The corpus stays small enough to be read: at most 400 bytes a file."""
+    assert [path for name in TARGETS for path in corpus(name) if path.stat().st_size > 400] == []
+
+
+def test_decisions_end_with_the_bytes() -> None:
+    """The positive control of every generator: bytes decide, and without bytes the first choice is taken."""
+    choices = Choices(b"\x02\x01")
+    assert [choices.below(3), choices.chance(2), choices.below(3), choices.is_over] == [2, True, 0, True]
+
+
+@pytest.mark.parametrize("name", ["messages", "values", "connection", "session"])
+def test_the_corpus_gets_past_the_first_check(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive control of the corpus: some of its inputs are accepted, so that what lies behind is reached."""
+    reached = []
+    module = {"messages": "fuzz_wire.to_body", "values": "fuzz_wire._check_again", "connection": "fuzz_wire._step", "session": "fuzz_session._check_calls"}[name]
+    import importlib
+
+    owner_name, attribute = module.split(".")
+    owner = importlib.import_module(f"tests.support.{owner_name}")
+    original = getattr(owner, attribute)
+    monkeypatch.setattr(owner, attribute, lambda *args: (reached.append(args), original(*args))[1])
+    for path in corpus(name):
+        TARGETS[name](path.read_bytes())
+    assert len(reached) > 5
