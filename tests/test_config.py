@@ -103,7 +103,7 @@ def test_hooks_come_in_every_form(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text('default = "allow"\n')
     for governance in (allow, [allow, str(policy)], f"{__name__}:allow", policy, None):
-        assert len(from_options([], Options(governance=governance)).hooks) <= 2
+        assert len(from_options([], Options(governance=governance)).charter.hooks) <= 2
 
 
 def test_an_import_string_names_an_object() -> None:

@@ -17,13 +17,14 @@ from smolagents_hardened.backends.base import Backend
 from smolagents_hardened.backends.enforcement import LAYERS, REQUIRED
 from smolagents_hardened.calling import ANY_TOOL
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance.charter import Charter, Wishes, charter
 from smolagents_hardened.governance.hooks import as_hook
-from smolagents_hardened.governance.policy import Policy
+from smolagents_hardened.governance.policy_file import SUFFIXES as POLICY_SUFFIXES
+from smolagents_hardened.governance.reload import PolicyFile
 from smolagents_hardened.limits import Limits
 
 BACKENDS = ("auto", "native", "docker")
 GATES = ("standard", "strict", "off")
-POLICY_SUFFIXES = (".toml", ".json")
 # smolagents' own: what a snippet may always import (utils.BASE_BUILTIN_MODULES).
 ALWAYS_AUTHORIZED = (
     *["collections", "datetime", "itertools", "math", "queue", "random", "re", "stat", "statistics", "time", "unicodedata"],
@@ -41,8 +42,7 @@ class Config:
 
     authorized: tuple[str, ...]
     backend: str | Backend
-    hooks: tuple[object, ...]
-    audit: Path | None
+    charter: Charter  # hooks, people, budgets, the trail
     limits: Limits
     wall_s: float | None
     gate: Gate
@@ -60,6 +60,13 @@ class Options:
     backend: str | Backend = "auto"
     governance: object = None
     audit: str | Path | None = None
+    audit_options: Mapping[str, object] | None = None  # fsync, sign_key, sign_every, rotate_bytes, redact ...
+    approver: object = None  # "terminal", an Approver or a callable
+    hook_timeout_s: float | None = None
+    delegation: object = None  # scope, budgets, expires
+    budgets: object = None
+    prices: object = None
+    shadow: bool = False  # hooks are asked and recorded, without effect
     limits: Limits | Mapping[str, object] | None = None
     gate: str = "standard"
     require: Sequence[str] | str | None = None
@@ -77,8 +84,7 @@ def from_options(authorized: Sequence[str], options: Options) -> Config:
     return Config(
         authorized=_authorized(authorized),
         backend=_backend(options.backend),
-        hooks=_hooks(options.governance),
-        audit=_audit(options.audit),
+        charter=_charter(options),
         limits=limits,
         wall_s=wall_s,
         gate=_gate(options.gate),
@@ -132,6 +138,23 @@ def _limits(options: Options) -> tuple[Limits, float | None]:
     return limits, limits.wall_s
 
 
+def _charter(options: Options) -> Charter:
+    approver, prices = options.approver, options.prices
+    return charter(
+        Wishes(
+            hooks=_hooks(options.governance),
+            audit=_audit(options.audit),
+            audit_options=options.audit_options,
+            approver=imported(approver) if isinstance(approver, str) and approver != "terminal" else approver,
+            hook_timeout_s=options.hook_timeout_s,
+            delegation=options.delegation,
+            budgets=options.budgets,
+            prices=imported(prices) if isinstance(prices, str) else prices,
+            shadow=options.shadow,
+        )
+    )
+
+
 def _hooks(governance: object) -> tuple[object, ...]:
     if governance is None:
         return ()
@@ -144,7 +167,7 @@ def _hook(governance: object) -> object:
     if isinstance(governance, str | Path):
         text = str(governance)
         if text.endswith(POLICY_SUFFIXES) or isinstance(governance, Path):
-            return Policy.from_file(Path(text))
+            return PolicyFile(text)
         governance = imported(text)
     as_hook(governance)  # raises ConfigError for what is no hook
     return governance

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from smolagents_hardened.backends.base import BoxRequest
 from smolagents_hardened.backends.choice import choose
-from smolagents_hardened.backends.enforcement import OPTIONAL, REQUIRED, Enforcement, Layer, Level
+from smolagents_hardened.backends.enforcement import REQUIRED, Enforcement, Layer, Level
 from smolagents_hardened.config import BACKENDS
 from smolagents_hardened.errors import BackendError, BoxError, ConfigError
-from smolagents_hardened.fixes import FIXES
+from smolagents_hardened.fixes import fix
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.session import Session
 from smolagents_hardened.step import Answer
@@ -47,7 +47,7 @@ class Finding:
         """Every layer that is not Full."""
         if self.enforcement is None:
             return ()
-        return tuple(_gap(layer) for layer in self.enforcement if layer.level is not Level.FULL)
+        return tuple(_gap(self.backend, layer) for layer in self.enforcement if layer.level is not Level.FULL)
 
     @property
     def ok(self) -> bool:
@@ -121,8 +121,9 @@ def _no_tool(tool: str, args: list[object], kwargs: dict[str, object]) -> Answer
     return Answer("error", None, "NameError", f"there is no tool {tool!r}")
 
 
-def _gap(layer: Layer) -> Gap:
-    return Gap(layer.name, layer.level.value, layer.evidence, layer.name in REQUIRED, FIXES[layer.name])
+def _gap(backend: str, layer: Layer) -> Gap:
+    is_required = layer.name in REQUIRED
+    return Gap(layer.name, layer.level.value, layer.evidence, is_required, fix(backend, layer.name))
 
 
 def _plain(finding: Finding) -> dict[str, object]:
@@ -151,6 +152,3 @@ def _told(finding: Finding) -> list[str]:
         kind = "required" if gap.is_required else "optional"
         lines.append(f"  to do ({kind}, {gap.layer} is {gap.level}): {gap.fix}")
     return lines
-
-
-assert frozenset(FIXES) == REQUIRED | OPTIONAL  # nosec B101 - each layer has its fix

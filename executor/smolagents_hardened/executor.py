@@ -7,11 +7,10 @@ exception that the agent feeds back to the model, and it replaces a box that is 
 from __future__ import annotations
 
 import os
-import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, assert_never, cast
 
@@ -26,14 +25,12 @@ from smolagents.utils import truncate_content
 from smolagents_hardened import config
 from smolagents_hardened.at_work import AT_WORK
 from smolagents_hardened.audit.digest import digest, digest_text
-from smolagents_hardened.audit.trail import Trail
-from smolagents_hardened.backends.base import Backend, BoxRequest, Manifest
+from smolagents_hardened.backends.base import Backend, Box, BoxRequest, Manifest
 from smolagents_hardened.backends.choice import choose
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.calling import Caller
-from smolagents_hardened.errors import BoxError, ConfigError, HardenedError, RunStopped, WireViolation
+from smolagents_hardened.errors import BackendError, BoxError, ConfigError, HardenedError, RunStopped, WireViolation
 from smolagents_hardened.governance.call import CodeCall, ToolCall
-from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import refusal_text
 from smolagents_hardened.governed import Governed, govern_members
 from smolagents_hardened.host_text import neutral
@@ -95,8 +92,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._backend: Backend = choose(self.config.backend, self.config.required, self._say)
         self._manifest = self._backend.manifest()
         refuse_missing(self.config.authorized, self._manifest)
-        self.trail = Trail(self.config.audit)
-        self._governor = Governor(self.config.hooks, self.trail, clock=time.monotonic, run_id=self._run_id)
+        self._governor = self.config.charter.open(self._run_id)
+        self.trail = self._governor.trail
         self._caller = Caller(self._governor.loop, self.config.tool_timeouts)
         self._governed: list[Governed] = []  # managed ToolCallingAgents: their calls pass the same governor
         self._toolbox = Toolbox(self._governor, self.config.limits, self._make_call, self._where, self._caller)
@@ -150,7 +147,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         session = self._session
         if session is not None:
             session.interrupt(reason)
-            self._governor.interrupt()
+            self._governor.interrupt(reason)
 
     @property
     def enforcement(self) -> Enforcement | None:
@@ -268,7 +265,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _start(self) -> Session:
         limits = self.config.limits
         box = self._backend.start(BoxRequest(limits, required=self.config.required))
-        self._finalizer = weakref.finalize(self, box.close)  # an executor that is dropped takes its box with it
+        self._finalizer = weakref.finalize(self, _let_go, box)
         session = Session(box, limits, self._toolbox.serve, self._print, self._refused)
         with self._recorded():
             session.open()
@@ -371,3 +368,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _say(self, line: str) -> None:
         if self._logger is not None:
             self._logger.log(line)
+
+
+def _let_go(box: Box) -> None:
+    """An executor that is dropped takes its box with it. Where the engine is gone, the reaper tries again."""
+    with suppress(BackendError):
+        box.close()

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +16,6 @@ from smolagents.utils import AgentToolCallError, AgentToolExecutionError
 from smolagents_hardened import config
 from smolagents_hardened.at_work import AT_WORK
 from smolagents_hardened.audit.digest import digest
-from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import ConfigError, RunStopped
 from smolagents_hardened.governance.call import ToolCall
@@ -137,7 +135,7 @@ def govern(agent: ToolCallingAgent, governance: object = None, **options: Any) -
         raise ConfigError(f"agent {agent.name or 'agent'!r} is governed already")
     config.refuse_unknown(options)
     checked = config.from_options((), config.Options(governance=governance, **options))
-    governor = Governor(checked.hooks, Trail(checked.audit), clock=time.monotonic, run_id=uuid.uuid4().hex)
+    governor = checked.charter.open(uuid.uuid4().hex)
     return Governed(agent, governor, Caller(governor.loop, checked.tool_timeouts))
 
 

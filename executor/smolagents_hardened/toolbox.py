@@ -52,6 +52,14 @@ _ANNOTATED: dict[object, str] = {
 }  # fmt: skip
 
 
+def _wanted(declared: Mapping[str, Any]) -> list[str]:
+    """The types of a declared input; MCP servers declare by JSON Schema, where `anyOf` lists several."""
+    if declared.get("anyOf"):
+        return [one for part in declared["anyOf"] for one in _wanted(part)]
+    types = declared.get("type", "any")
+    return [types] if isinstance(types, str) else list(types)
+
+
 class MakeCall(Protocol):
     """Builds the ToolCall of one call: the executor knows the run, the step and the agent."""
 
@@ -97,7 +105,7 @@ class Entry:
         for name, declared in self.inputs.items():
             if name in arguments:
                 checked[name] = self._of_type(name, declared, arguments[name])
-            elif not declared.get("nullable", False):
+            elif not (declared.get("nullable", False) or "default" in declared):
                 raise TypeError(f"{self.name}() misses the argument {name!r}")
         return checked
 
@@ -109,8 +117,7 @@ class Entry:
         return self.function(*bound.args, **bound.kwargs)
 
     def _of_type(self, name: str, declared: Mapping[str, Any], value: object) -> object:
-        types = declared.get("type", "any")
-        wanted = [types] if isinstance(types, str) else list(types)
+        wanted = _wanted(declared)
         if value is None and declared.get("nullable", False):
             return None
         if not {"any", "object", "array"} & set(wanted):

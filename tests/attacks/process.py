@@ -169,7 +169,7 @@ ATTACKS = (
     Attack("process.signal", signal_everybody, REFUSED, one_of("succeeded")),
     Attack("process.trace", trace_process, REFUSED, one_of("succeeded")),
     Attack("process.trace", read_memory, REFUSED, one_of("succeeded"), lambda w: (1,), lambda w: (w.sleeper.pid,)),
-    Attack("process.trace", open_memory, REFUSED, one_of("succeeded")),
+    Attack("process.trace", open_memory, REFUSED | one_of("EROFS"), one_of("succeeded")),
     Attack("process.trace", take_descriptor, REFUSED, one_of("succeeded"), lambda w: (1,), lambda w: (w.sleeper.pid,)),
     Attack("process.exec", run_program, one_of("EPERM"), one_of("succeeded")),
     Attack("process.exec", replace_itself, one_of("EPERM"), one_of("ENOENT")),

@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.native_boxes import PROC, Sessions, descendants, traces, until, value
+from tests.support.native_boxes import PROC, Sessions, descendants, groups, is_clean, traces, until, value
 
 from smolagents_hardened.backends.base import BoxRequest
 from smolagents_hardened.backends.enforcement import LAYERS, REQUIRED, Level
 from smolagents_hardened.backends.native import NativeBackend
-from smolagents_hardened.errors import BackendUnavailable, ConfigError
+from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.outcome import Broke, Finished, LimitHit
 
@@ -154,7 +154,7 @@ def test_many_sessions_leave_nothing(sessions: Sessions) -> None:
     for number in range(IN_A_ROW):
         assert sessions.run(f"{number} + 1") == number + 1
         sessions.made.clear()
-    assert until(lambda: traces() == before, 5), (before, traces())
+    assert is_clean(before), (before, traces())
 
 
 def test_fifty_sessions_at_once_leave_nothing(sessions: Sessions) -> None:
@@ -167,7 +167,7 @@ def test_fifty_sessions_at_once_leave_nothing(sessions: Sessions) -> None:
         assert list(threads.map(lambda pair: value(pair[1], f"n = {pair[0]}\nn"), made)) == list(range(AT_ONCE))
         assert list(threads.map(lambda pair: value(pair[1], "n"), made)) == list(range(AT_ONCE))
         list(threads.map(lambda pair: pair[1].close(), made))
-    assert until(lambda: traces() == before, 5), (before, traces())
+    assert is_clean(before), (before, traces())
 
 
 def test_a_killed_host_leaves_nothing() -> None:
@@ -181,6 +181,7 @@ def test_a_killed_host_leaves_nothing() -> None:
         host.send_signal(signal.SIGKILL)
         host.wait()
         assert until(lambda: not any(is_running(pid) for pid in below), 1.0)
+        assert until(lambda: not groups(host.pid), 2.0)
 
 
 def is_running(pid: int) -> bool:
@@ -253,8 +254,16 @@ def test_a_vanished_working_directory_has_no_effect(sessions: Sessions, tmp_path
         os.chdir(before)
 
 
-def test_another_system_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On macOS and Windows the module imports and the backend names Docker."""
-    monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(BackendUnavailable, match="docker"):
-        NativeBackend()
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_another_system_is_told_so(system: str) -> None:
+    """On macOS and Windows, where modules of Unix are missing, the module imports and the backend names Docker."""
+    code = (
+        f"import sys\nsys.path[:] = {sys.path!r}\nimport os, subprocess, tempfile, sysconfig, platform, ctypes\n"
+        f"sys.platform = {system!r}\nfor name in ('fcntl', 'resource'): sys.modules[name] = None\n"
+        "del os.register_at_fork, os.sysconf, os.memfd_create\n"
+        "from smolagents_hardened.backends.native import NativeBackend\n"
+        "from smolagents_hardened.errors import BackendUnavailable\n"
+        "try: NativeBackend()\nexcept BackendUnavailable as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "backend 'native' needs Linux; here, use backend='docker'\n", done.stderr

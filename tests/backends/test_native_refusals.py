@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.native_boxes import ChangedBackend, Sessions, changed, traces, until
+from tests.support.native_boxes import ChangedBackend, Sessions, changed, is_clean, traces
 
 from smolagents_hardened.backends import jail_unsafe as jail
 from smolagents_hardened.backends import native_causes
@@ -80,7 +80,7 @@ def test_what_is_missing_is_named(sessions: Sessions, change: Change, named: str
     with pytest.raises(BackendError, match=named):
         sessions.open(backend)
     sessions.close()
-    assert until(lambda: traces() == before, 5), (before, traces())
+    assert is_clean(before), (before, traces())
 
 
 def test_a_group_that_is_not_entered_is_noticed(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_a_writable_root_is_noticed(sessions: Sessions) -> None:
     """A root that is not mounted read-only is refused by name."""
     backend = ChangedBackend()
     backend.settings = {"root_flags": jail.MS_NOSUID | jail.MS_NODEV}
-    with pytest.raises(NotEnforced, match="root_filesystem is absent .*the root is writable"):
+    with pytest.raises(NotEnforced, match=r"root_filesystem is absent .*the root is writable"):
         sessions.open(backend)
 
 
@@ -120,7 +120,7 @@ def test_without_groups_a_missing_address_limit_is_noticed(sessions: Sessions) -
     backend = ChangedBackend()
     backend.has_groups = False
     backend.change = without_limit("as")  # type: ignore[method-assign]
-    with pytest.raises(NotEnforced, match="memory is absent .*address space"):
+    with pytest.raises(NotEnforced, match=r"memory is absent .*address space"):
         sessions.open(backend)
 
 
@@ -128,7 +128,7 @@ def test_without_groups_half_a_core_is_refused(sessions: Sessions) -> None:
     """Less than one core cannot be had by pinning, and is not pretended."""
     backend = ChangedBackend()
     backend.has_groups = False
-    with pytest.raises(NotEnforced, match="cpu is absent .*1 cores"):
+    with pytest.raises(NotEnforced, match=r"cpu is absent .*1 cores"):
         sessions.open(backend, Limits(cpus=0.5))
 
 

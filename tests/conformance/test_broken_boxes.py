@@ -41,5 +41,5 @@ def test_a_lie_ends_the_box(executor: HardenedExecutor, lie: str) -> None:
     code = f"import os, struct, time\nframe = lambda b: struct.pack('>I', len(b)) + b\nos.write({WIRE_OUT}, {lie})\ntime.sleep(5)"
     with pytest.raises(InterpreterError, match="broke its protocol"):
         executor(code)
-    assert [r["kind"] for r in executor.trail.records()] == ["code", "box_start", "violation"]
+    assert [r["kind"] for r in executor.trail.records()] == ["run", "code", "box_start", "violation"]
     assert executor("1 + 1").output == 2

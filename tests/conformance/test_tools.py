@@ -108,6 +108,7 @@ def test_a_denied_call_never_reaches_the_tool(make_executor: MakeExecutor) -> No
     assert "not on weekends" in output
     assert ran == ["good"]
     assert [record["kind"] for record in executor.trail.records()] == [
+        "run",
         "code",
         "box_start",
         "intent",

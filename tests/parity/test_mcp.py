@@ -57,7 +57,7 @@ def http_server() -> Iterator[dict[str, str]]:
 def tools(request: pytest.FixtureRequest) -> Iterator[dict[str, Tool]]:
     """The tools of a server on each transport."""
     place = by_stdio() if request.param == "stdio" else request.getfixturevalue("http_server")
-    with MCPClient(place, structured_output=True) as found:
+    with MCPClient(place, structured_output=False) as found:
         yield {tool.name: tool for tool in found}
 
 
@@ -66,14 +66,14 @@ def test_mcp_tools_work_from_a_box(make_executor: MakeExecutor, tools: dict[str,
     executor = make_executor()
     executor.send_tools(tools)
     assert executor("int(add(1, 2)), int(add(a=1)), int(add({'a': 5, 'b': 5}))").output == (3, 11, 10)
-    assert executor("weather('Paris')").output == {"city": "Paris", "degrees": 20.5}
-    assert executor("total([1.0, 2.5], {'k': 'v'}), total(numbers=[1])").output == ("3.5:[('k', 'v')]", "1.0:[]")
+    calls = "total([1.0, 2.5], {'k': 'v'}), total(numbers=[1]), total([], options=None)"
+    assert executor(calls).output == ("3.5:[('k', 'v')]", "1.0:[]", "0:[]")
     assert executor("p = picture()\n(p.size, p.getpixel((0, 0)))").output == ((3, 2), (9, 8, 7))
     assert int(executor("pid()").output) != os.getpid()
 
 
 def test_mcp_calls_are_judged_and_recorded(make_executor: MakeExecutor, tools: dict[str, Tool]) -> None:
-    """A hook sees MCP calls by keyword, can refuse them, and the trail has them; a server's error is the snippet's."""
+    """A hook sees MCP calls by keyword and can refuse them, wrong types are told, and the trail has them all."""
     seen: list[dict[str, object]] = []
 
     def guard(call: ToolCall) -> Decision:
@@ -85,17 +85,19 @@ def test_mcp_calls_are_judged_and_recorded(make_executor: MakeExecutor, tools: d
     executor("add(1, 2)\ntry:\n    weather('x')\nexcept PermissionError as e:\n    print(e)")
     assert seen == [{"a": 1, "b": 2}, {"city": "x"}]
     assert "no weather" in executor.state["_print_outputs"]
-    with pytest.raises(InterpreterError, match="the server says no"):
-        executor("fail()")
+    # The adapter gives a server's error as text, with or without a sandbox: it drops the protocol's isError.
+    assert "the server says no" in executor("fail()").output
     with pytest.raises(InterpreterError, match="must be integer, not str"):
         executor("add('1')")
-    kinds = [record["kind"] for record in executor.trail.records() if record["kind"] in ("intent", "outcome", "refusal")]
+    kinds = [
+        record["kind"] for record in executor.trail.records() if record["kind"] in ("intent", "outcome", "refusal")
+    ]
     assert kinds[:3] == ["intent", "outcome", "refusal"]
 
 
 def test_a_tool_collection_works_too(make_executor: MakeExecutor) -> None:
-    """`ToolCollection.from_mcp` gives tools that run the same way."""
+    """`ToolCollection.from_mcp` gives tools that run the same way, here with structured records."""
     executor = make_executor()
     with ToolCollection.from_mcp(by_stdio(), trust_remote_code=True, structured_output=True) as collection:
         executor.send_tools({tool.name: tool for tool in collection.tools})
-        assert int(executor("add(2, 2)").output) == 4
+        assert executor("add(2, 2)['result'], weather('Paris')").output == (4, {"city": "Paris", "degrees": 20.5})

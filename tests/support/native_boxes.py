@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import time
@@ -49,7 +50,7 @@ class ChangedBackend(NativeBackend):
         if not self.settings:
             return super()._spawner(root, request, group)
         host = native_plan.host_of(os.geteuid(), os.getegid())
-        made = native_plan.spawner_settings(host, (), is_lean=not self.has_groups)
+        made = native_plan.spawner_settings(host, (), [], is_lean=not self.has_groups)
         return Spawner(root.path, host, made | self.settings)
 
 
@@ -113,10 +114,10 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def groups() -> list[str]:
-    """The control groups of boxes that this process has made and not removed."""
-    places = {native_cgroup._own(os.getpid(), controller) for controller in (*native_cgroup.CONTROLLERS, "")} - {None}
-    return sorted(str(path) for place in places if place for path in place.glob("smolagents-hardened-*"))
+def groups(pid: int) -> list[str]:
+    """The control groups of boxes that a process has made and that are there."""
+    patterns = [pattern.replace(f"-{os.getpid()}-", f"-{pid}-") for pattern in native_cgroup.own_groups()]
+    return sorted(path for pattern in patterns for path in glob.glob(pattern))
 
 
 def traces() -> dict[str, object]:
@@ -126,9 +127,21 @@ def traces() -> dict[str, object]:
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": len(os.listdir("/proc/self/task")),
         "processes": len(descendants(int(own))),
-        "groups": groups(),
+        "groups": groups(os.getpid()),
         "mounts": len((PROC / own / "mountinfo").read_text().splitlines()),
     }
+
+
+def is_clean(before: dict[str, object]) -> bool:
+    """Whether nothing is there that was not there before, as soon as the spawner has collected what has ended."""
+
+    def holds() -> bool:
+        now = traces()
+        return now | {"processes": 0} == before | {"processes": 0} and int(str(now["processes"])) <= int(
+            str(before["processes"])
+        )
+
+    return until(holds, 5)
 
 
 def until(holds: Callable[[], bool], within_s: float) -> bool:
@@ -142,10 +155,15 @@ def until(holds: Callable[[], bool], within_s: float) -> bool:
 
 
 def make_nobodys_cache(home: Path) -> None:
-    """Fill a cache directory that a plain user owns with this installation's root file system, by links if it can be."""
+    """Fill a cache directory that a plain user owns with this installation's root file system."""
     done = native_root.ensure(print).path.parent
     roots = home / "smolagents-hardened" / "roots"
-    roots.mkdir(parents=True)
+    link_tree(done, roots / done.name)
+    give_to_nobody(home, home / "smolagents-hardened", roots)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Copy a tree by hard links where that can be done."""
 
     def link(one: str, other: str) -> str:
         try:
@@ -154,8 +172,13 @@ def make_nobodys_cache(home: Path) -> None:
             shutil.copy2(one, other, follow_symlinks=False)
         return other
 
-    shutil.copytree(done, roots / done.name, symlinks=True, copy_function=link)
-    for path in (home, home / "smolagents-hardened", roots):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source, target, symlinks=True, copy_function=link)
+
+
+def give_to_nobody(*directories: Path) -> None:
+    """Make directories the plain user's, where the suite runs as root; else they are already."""
+    for path in directories:
         path.chmod(0o755)
         if os.geteuid() == 0:
             os.chown(path, NOBODY, NOBODY)

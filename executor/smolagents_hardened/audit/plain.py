@@ -75,6 +75,9 @@ class _Plainer:
 
     def _text(self, text: str) -> object:
         budget = self._budget
+        if self._redactor is not None:
+            text, count = self._redactor.within(text)
+            budget.redacted += count
         if len(text) <= min(budget.text, budget.chars):
             budget.chars -= len(text)
             return text if _is_unicode(text) else {TAG: "str", "escaped": _escape(text)}

@@ -35,6 +35,7 @@ PROGRAM = Path(__file__).with_name("docker_reaper.py")
 # What the SDK reads to find the engine; nothing else of the host's environment reaches the reaper.
 ENVIRONMENT = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG", "HOME", "PATH", "SSH_AUTH_SOCK")
 READY_S = 30.0  # for an interpreter to start on a loaded machine
+DISMISS_S = 2.0  # it answers in milliseconds while its engine does
 FORGOTTEN_S = 24 * 3600  # another boot's or host's box that ended and that nobody has asked about for so long
 
 
@@ -64,9 +65,9 @@ class Reaper:
         return self._process.poll() is None
 
     def dismiss(self) -> None:
-        """Let it go: every box is closed, so it looks once and ends."""
+        """Let it go: every box is closed, so it looks once and ends. Where its engine is gone it goes on alone."""
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            self._process.communicate(b"done", timeout=READY_S)
+            self._process.communicate(b"done", timeout=DISMISS_S)
 
     def disown(self) -> None:
         """In a forked child: close its copy of the pipe, which would keep the reaper waiting for the wrong process."""

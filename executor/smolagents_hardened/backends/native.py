@@ -26,14 +26,13 @@ from smolagents_hardened.backends.native_box import NativeBox, has_ended, read_l
 from smolagents_hardened.backends.native_causes import refusal
 from smolagents_hardened.backends.native_cgroup import Group
 from smolagents_hardened.backends.native_channel import PipeChannel
-from smolagents_hardened.backends.native_plan import Plan
+from smolagents_hardened.backends.native_plan import Host, Plan
 from smolagents_hardened.backends.native_root import Root
 from smolagents_hardened.backends.native_witness import Witnesses
 from smolagents_hardened.backends.spawner import Spawner, SpawnerGone
 from smolagents_hardened.errors import BackendError, BackendUnavailable, ConfigError, NotEnforced
 from smolagents_hardened.limits import MIB, Limits
 
-NAME = "smolagents-hardened-"
 START_S = 20.0  # from the clone to "up": milliseconds, also on a loaded machine
 ROOM_BYTES = 24 * MIB  # what a bare box needs above its spawner's address space, where that is what is bounded
 
@@ -104,7 +103,7 @@ class NativeBackend:
         return box
 
     def _group(self, request: BoxRequest) -> Group:
-        return native_cgroup.make(f"{NAME}{secrets.token_hex(8)}", request.limits)
+        return native_cgroup.make(native_cgroup.name_of(secrets.token_hex(8)), request.limits)
 
     def _plan(self, plan: Plan) -> Plan:
         return plan
@@ -151,11 +150,15 @@ def shared(kind: Kind, progress: Callable[[str], None]) -> Spawner:
         return spawner
 
 
+def _settings(host: Host, preload: tuple[str, ...], *, is_lean: bool) -> dict[str, object]:
+    return native_plan.spawner_settings(host, preload, native_cgroup.own_groups(), is_lean=is_lean)
+
+
 def _fresh(kind: Kind, progress: Callable[[str], None]) -> Spawner:
     preload = kind.preload
     while True:
         host = native_plan.host_of(os.geteuid(), os.getegid())
-        spawner = Spawner(kind.root, host, native_plan.spawner_settings(host, preload, is_lean=kind.is_lean))
+        spawner = Spawner(kind.root, host, _settings(host, preload, is_lean=kind.is_lean))
         if not spawner.left_out:
             return spawner
         # A module that came with threads cannot be forgotten by the process that imported it.

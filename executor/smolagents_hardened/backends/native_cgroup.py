@@ -19,6 +19,7 @@ from smolagents_hardened.limits import Limits
 
 CONTROLLERS = ("memory", "pids", "cpu")
 PERIOD_US = 100_000  # the kernel's default period of CPU quotas
+NAME = "smolagents-hardened-"
 REMOVE_S = 2.0  # the last process may be on its way out
 
 
@@ -84,6 +85,21 @@ def _own(pid: int, controller: str) -> Path | None:
     """The group that this process is in; "" is version 2. Looked for once: nobody moves a running program about."""
     found = cgroup_path(pid, controller, "cgroup.procs")
     return None if found is None else found.parent
+
+
+def name_of(token: str) -> str:
+    """The name of a group of this process: whoever finds it can see whether the owner still lives."""
+    return f"{NAME}{os.getpid()}-{token}"
+
+
+def own_groups() -> list[str]:
+    """Patterns of every group that this process makes, for the launcher: it removes them if this process is killed."""
+    if _own(os.getpid(), "memory") is not None:
+        places = {_own(os.getpid(), controller) for controller in CONTROLLERS}
+    else:
+        own = _own(os.getpid(), "")
+        places = set() if own is None else {own, *own.parents}
+    return sorted(str(place / name_of("*")) for place in places if place is not None)
 
 
 def settings(controller: str, limits: Limits, version: int) -> dict[str, str]:

@@ -99,13 +99,18 @@ def host_of(uid: int, gid: int) -> Host:
     return Host(uid, gid, secrets.choice(range(USERS.start, USERS.stop - BLOCK, BLOCK)) if uid == 0 else 0)
 
 
-def spawner_settings(host: Host, preload: tuple[str, ...], *, is_lean: bool) -> dict[str, object]:
-    """What spawner_launch.main reads from its argv. `is_lean`: boxes whose memory is bounded by address space."""
+def spawner_settings(host: Host, preload: tuple[str, ...], groups: list[str], *, is_lean: bool) -> dict[str, object]:
+    """What spawner_launch.main reads from its argv.
+
+    groups: patterns of control groups to be removed when the host is killed. `is_lean`: boxes whose memory is bounded
+    by address space.
+    """
     maps = (f"0 {host.block} {BLOCK}",) * 2 if host.is_root else (f"0 {host.uid} 1", f"0 {host.gid} 1")
     return {
         "uid_map": maps[0],
         "gid_map": maps[1],
         "deny_setgroups": not host.is_root,
+        "groups": groups,
         "root_flags": jail.MS_RDONLY | jail.MS_NOSUID | jail.MS_NODEV,
         "command": [*PYTHON, START, json.dumps(list(preload))],
         "environment": ENVIRONMENT | LEAN_ENVIRONMENT if is_lean else ENVIRONMENT,

@@ -8,7 +8,6 @@ hard links, so that a second root costs no disk. It appears by one rename under 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.machinery
 import importlib.metadata
@@ -91,6 +90,8 @@ def _ensure(progress: Progress) -> Root:
 
 def prune(home: Path, keep: set[str]) -> None:
     """Remove roots that nobody has asked for in KEPT_S and no spawner holds (spawner.py locks the directory)."""
+    import fcntl  # not on Windows, where this module can be imported too
+
     for old in home.iterdir():
         if old.name in keep or not old.is_dir() or time.time() - old.stat().st_mtime < KEPT_S:
             continue

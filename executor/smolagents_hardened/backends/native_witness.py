@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,7 +133,7 @@ def _memory(witnesses: Witnesses) -> Finding:
         return found
     # The address space of the one process that filter 2 allows, and the tmpfs beside it.
     wanted = address_bytes(limits)
-    soft, hard = _rlimit(witnesses.pid, resource.RLIMIT_AS)
+    soft, hard = _rlimit(witnesses.pid, "RLIMIT_AS")
     problems = [] if soft == hard and 0 <= soft <= wanted else [f"address space {soft}/{hard}"]
     good = f"address space {soft} bytes of one process that cannot fork, and scratch (no group: {group.missing})"
     return verdict("memory", problems, "kernel", good)
@@ -147,7 +146,7 @@ def _has(group: Group, name: str) -> bool:
 def _tasks(witnesses: Witnesses) -> Finding:
     if "pids" in witnesses.group.directories:
         return _bound(witnesses, "tasks", "pids")
-    soft, hard = _rlimit(witnesses.pid, resource.RLIMIT_NPROC)
+    soft, hard = _rlimit(witnesses.pid, "RLIMIT_NPROC")
     problems = [] if soft == hard and 0 <= soft <= witnesses.request.limits.tasks else [f"RLIMIT_NPROC {soft}/{hard}"]
     release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
     if not witnesses.host.is_root and release < NPROC_PER_NAMESPACE:
@@ -168,9 +167,11 @@ def _cpu(witnesses: Witnesses) -> Finding:
     return verdict("cpu", problems, "kernel", f"pinned to {allowed} core(s), which the box cannot change")
 
 
-def _rlimit(pid: int, number: int) -> tuple[int, int]:
+def _rlimit(pid: int, name: str) -> tuple[int, int]:
+    import resource  # not on Windows, where this module can be imported too
+
     try:
-        return resource.prlimit(pid, number)
+        return resource.prlimit(pid, getattr(resource, name))
     except OSError:
         return -1, -1
 

@@ -6,7 +6,6 @@ Nothing of a package runs on the host: wheels only, no build, no import.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -109,6 +108,8 @@ def install(lock: str, target: Target, progress: Progress) -> Path:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path`; the kernel lets go of it whatever happens to this process."""
+    import fcntl  # not on Windows, where this module can be imported too
+
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -185,6 +184,8 @@ atexit.register(close_all)
 
 def _hold(root: Path) -> int:
     """A descriptor that keeps the root file system from being removed as unused (native_root.prune)."""
+    import fcntl  # not on Windows, where this module can be imported too
+
     try:
         descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(descriptor, fcntl.LOCK_SH)

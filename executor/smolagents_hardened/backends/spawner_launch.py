@@ -11,12 +11,15 @@ Standard library only: it runs without site-packages.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 import resource
 import signal
 import socket
 import sys
+import time
 from typing import Any
 
 from smolagents_hardened.backends import jail_unsafe as jail
@@ -34,6 +37,7 @@ EVERY_NAMESPACE = (
     | jail.CLONE_NEWIPC
     | jail.CLONE_NEWUTS
 )
+REMOVE_S = 5.0
 FAILED = 70  # exit status: the reason went out on the control socket
 
 Settings = dict[str, Any]  # made by native_plan.spawner_settings, plain JSON
@@ -42,6 +46,7 @@ Settings = dict[str, Any]  # made by native_plan.spawner_settings, plain JSON
 def main() -> None:
     """Launch, wait, and end as the spawner ended."""
     settings: Settings = json.loads(sys.argv[-1])
+    host = os.getppid()
     os.dup2(int(sys.argv[-2]), CONTROL)
     os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
     try:
@@ -59,6 +64,8 @@ def main() -> None:
     os.close(CONTROL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is the host's business
     _, status = os.waitpid(pid, 0)
+    if os.getppid() != host:
+        remove_groups(settings["groups"])
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
@@ -81,6 +88,16 @@ def become_spawner(settings: Settings) -> None:
         os.execve(settings["command"][0], settings["command"], settings["environment"])  # nosec B606
     except OSError as error:
         fail(error)
+
+
+def remove_groups(patterns: list[str]) -> None:
+    """The host was killed: remove the control groups of its boxes, which are on their way out."""
+    deadline = time.monotonic() + REMOVE_S
+    while (left := [path for pattern in patterns for path in glob.glob(pattern)]) and time.monotonic() < deadline:
+        for path in left:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+        time.sleep(0.005)
 
 
 def make_root(root_flags: int) -> None:

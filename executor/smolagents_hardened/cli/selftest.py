@@ -23,19 +23,25 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     form = selftest.add_mutually_exclusive_group()
     for name, text in (("json", "one JSON object"), ("sarif", "SARIF 2.1.0"), ("junit", "JUnit XML")):
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=f"{text} instead of a table")
+    selftest.add_argument(
+        "--only", nargs="+", default=[""], metavar="PREFIX", help="only the probes whose ids begin so"
+    )
     selftest.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the report there")
     selftest.set_defaults(command=_selftest, form="table")
 
 
 def _selftest(arguments: argparse.Namespace) -> int:
     from smolagents_hardened.selftest import table
-    from smolagents_hardened.selftest.run import run
+    from smolagents_hardened.selftest.run import run, select
 
     options = _options(arguments.config)
     if arguments.backend is not None:
         options["backend"] = arguments.backend
     source = None if arguments.config is None else str(arguments.config)
-    report = run(options, say=Progress().log, source=source)
+    items = select(*arguments.only)
+    if not items:
+        raise ConfigError(f"--only: no probe's id begins with {' or '.join(arguments.only)}")
+    report = run(options, items=items, say=Progress().log, source=source)
     text = _renderer(arguments.form)(report)
     if arguments.output is None:
         print(text, end="")
@@ -48,7 +54,8 @@ def _selftest(arguments: argparse.Namespace) -> int:
 def _renderer(form: str) -> Callable[[Report], str]:
     from smolagents_hardened.selftest import as_json, junit, sarif, table
 
-    return {"json": as_json, "sarif": sarif, "junit": junit, "table": table}[form].render
+    renderers = {"json": as_json.render, "sarif": sarif.render, "junit": junit.render, "table": table.render}
+    return renderers[form]
 
 
 def _options(path: Path | None) -> dict[str, object]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from smolagents_hardened.audit.trail import Trail
-from smolagents_hardened.errors import RunStopped
+from smolagents_hardened.errors import AuditError, RunStopped
 from smolagents_hardened.governance.after import Aftermath, review
 from smolagents_hardened.governance.approval import Approval, as_approver
 from smolagents_hardened.governance.arguments import private_copy
@@ -88,6 +89,7 @@ class Governor:
         self.flow = Flow()
         self._authority = authority or Authority()
         self._clock = clock
+        self._is_closed = False
         self._ledger = Ledger(trail, run_id)
         self._jury = Jury(tuple(as_hook(hook) for hook in hooks), self.loop, self._authority.hook_timeout_s)
         approver = self._authority.approver
@@ -153,8 +155,19 @@ class Governor:
         """
         self._desk.interrupt(reason)
 
+    @property
+    def grant(self) -> Grant | None:
+        """What the agent was lent, if anything: to pass on a part of it, or to revoke it."""
+        return self._authority.grant
+
     def close(self) -> None:
-        """End the thread for async hooks. Idempotent; the trail is its owner's to close."""
+        """Record the end and stop the thread for async hooks. Idempotent; the trail is its owner's to close."""
+        if not self._is_closed:
+            self._is_closed = True
+            grants = self._own.grants
+            # A trail that cannot be written ends without this record, which is what its reader then sees.
+            with suppress(AuditError):
+                self._ledger.end([row for grant in grants for row in grant.meter.left()])
         self.loop.close()
 
     def _judged(self, call: ToolCall, check: Check, standing: Standing) -> _Case:

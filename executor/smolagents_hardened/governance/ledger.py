@@ -44,6 +44,10 @@ class Ledger:
         """What the agent was lent, outermost first ("delegation")."""
         self.trail.append("delegation", run=self.run, grants=[grant.delegation.told() for grant in lineage])
 
+    def end(self, used: Sequence[Mapping[str, object]]) -> None:
+        """The run is over; what it has used of its budgets ("end")."""
+        self.trail.append("end", run=self.run, **({"used": list(used)} if used else {}))
+
     def code(self, code: CodeCall, decision: Decision, opinions: Sequence[Opinion]) -> None:
         """A snippet that is about to run ("code"), or is not to ("code_refusal")."""
         is_refused = decision.verdict is not Verdict.ALLOW

@@ -21,8 +21,8 @@ class Process:
 def of_box(box: str) -> tuple[Process, ...]:
     """The live processes of the box with this id.
 
-    An engine puts the id into the name of the box's cgroup; a native box's id ends with the number of its first process,
-    whose pid namespace tells the others.
+    An engine puts the id into the name of the box's cgroup; a native box's id ends with the number of its first
+    process, whose pid namespace tells the others.
     """
     if box.startswith("native-"):
         return _of_namespace(box.rpartition("-")[2])

@@ -52,8 +52,8 @@ def run(
 ) -> Report:
     """Try every item against the configuration `options` (as `executor_kwargs`); `say` gets one line per group.
 
-    Of the configuration, backend, limits and required layers are what is tested; the gate is off; tools, hooks and trail
-    are the self-test's own. `source` names the file that the options came from. Raises ConfigError, and
+    Of the configuration, backend, limits and required layers are what is tested; the gate is off; tools, hooks and
+    trail are the self-test's own. `source` names the file that the options came from. Raises ConfigError, and
     BackendUnavailable where there is nothing to test.
     """
     started, begun = datetime.now(UTC), time.monotonic()

@@ -1,8 +1,8 @@
 """The report as SARIF 2.1.0, in the subset that code scanning reads.
 
-Each probe is a rule; each probe that did not hold is a result. Code scanning shows every result as an alert, whatever its
-`kind`, so what held is not a result; a rule without one has held. Every result needs a place in the repository: it is
-the configuration that was tested.
+Each probe is a rule; each probe that did not hold is a result. Code scanning shows every result as an alert, whatever
+its `kind`, so what held is not a result; a rule without one has held. Every result needs a place in the repository: it
+is the configuration that was tested.
 """
 
 from __future__ import annotations

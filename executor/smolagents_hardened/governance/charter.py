@@ -1,0 +1,166 @@
+"""What a user has set about governance and audit, checked, in one place; `open` makes a governor of it.
+
+Everything can be given as plain data: `executor_kwargs` end up in a JSON file.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from smolagents_hardened.audit.keeping import Keeping
+from smolagents_hardened.audit.redact import Redactor
+from smolagents_hardened.audit.trail import Trail
+from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance.approval import as_approver
+from smolagents_hardened.governance.budget import Budget, Prices
+from smolagents_hardened.governance.delegation import Delegation, Grant
+from smolagents_hardened.governance.governor import Authority, Governor
+from smolagents_hardened.governance.hooks import as_hook, shadow
+from smolagents_hardened.governance.policy import Contents, Policy
+from smolagents_hardened.governance.reload import PolicyFile
+from smolagents_hardened.governance.terminal import TerminalApprover
+
+
+@dataclass(frozen=True, slots=True)
+class Charter:
+    """A checked set of hooks, people, means and records."""
+
+    hooks: tuple[object, ...]
+    audit: Path | None
+    keeping: Keeping
+    redactor: Redactor
+    approver: object
+    hook_timeout_s: float | None
+    grant: Grant | None
+    prices: Prices | None
+
+    def open(self, run_id: str) -> Governor:
+        """A governor on its own trail, whose first record says what is at work. Raises AuditError."""
+        trail = Trail(self.audit, redact=self.redactor, keeping=self.keeping)
+        authority = Authority(
+            approver=self.approver, hook_timeout_s=self.hook_timeout_s, grant=self.grant, prices=self.prices
+        )
+        trail.append(
+            "run",
+            run=run_id,
+            hooks=[as_hook(hook).name for hook in self.hooks],
+            package=version("smolagents-hardened"),
+            python=platform.python_version(),
+        )
+        return Governor(self.hooks, trail, clock=time.monotonic, run_id=run_id, authority=authority)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What was asked for, unchecked; import strings are resolved already."""
+
+    hooks: tuple[object, ...] = ()
+    audit: Path | None = None
+    audit_options: Mapping[str, object] | None = None
+    approver: object = None
+    hook_timeout_s: float | None = None
+    delegation: object = None
+    budgets: object = None
+    prices: object = None
+    shadow: bool = False
+
+
+def charter(wishes: Wishes) -> Charter:
+    """Check everything. Raises ConfigError that names the option."""
+    keeping, redactor = audit_settings(wishes.audit_options or {})
+    enforced = [] if wishes.shadow else [one for hook in wishes.hooks if (one := _contents(hook)) is not None]
+    return Charter(
+        hooks=tuple(shadow(hook) for hook in wishes.hooks) if wishes.shadow else wishes.hooks,
+        audit=wishes.audit,
+        keeping=keeping,
+        redactor=redactor,
+        approver=_approver(wishes.approver),
+        hook_timeout_s=_limit_s(wishes.hook_timeout_s),
+        grant=_grant(wishes.delegation, (*_budgets(wishes.budgets), *(b for one in enforced for b in one.budgets))),
+        prices=_prices(wishes.prices, enforced),
+    )
+
+
+def audit_settings(options: Mapping[str, object]) -> tuple[Keeping, Redactor]:
+    """How to keep the trail: `fsync`, `sign_key` (a file), `sign_every`, `rotate_bytes`, `lock_timeout_s`, `sinks`,
+    `redact` (names, patterns).
+
+    Raises ConfigError.
+    """
+    from smolagents_hardened.audit.sign import Signer
+
+    known = ("fsync", "sign_key", "sign_every", "rotate_bytes", "lock_timeout_s", "sinks", "redact")
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        raise ConfigError(f"audit_options: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+    given = dict(options)
+    key, every = given.pop("sign_key", None), given.pop("sign_every", 1)
+    redactor = Redactor.from_mapping(given.pop("redact", {}))
+    if key is not None:
+        given["signer"] = Signer.from_file(str(key), every)  # type: ignore[arg-type]  # checked by Signer
+    elif "sign_every" in options:
+        raise ConfigError("audit_options: sign_every needs sign_key")
+    if "sinks" in given:
+        sinks = given["sinks"]
+        given["sinks"] = tuple(sinks) if isinstance(sinks, Sequence) else (sinks,)
+    return Keeping(**given), redactor  # type: ignore[arg-type]  # Keeping checks each
+
+
+def _contents(hook: object) -> Contents | None:
+    policy = hook.policy if isinstance(hook, PolicyFile) else hook
+    if isinstance(policy, Policy) and not policy.is_shadow:
+        return policy.contents
+    return None
+
+
+def _approver(approver: object) -> object:
+    if approver == "terminal":
+        return TerminalApprover()
+    if isinstance(approver, str):
+        raise ConfigError(f"approver is 'terminal', an import string or an approver, not {approver!r}")
+    if approver is not None:
+        as_approver(approver)
+    return approver
+
+
+def _limit_s(limit_s: object) -> float | None:
+    if limit_s is None:
+        return None
+    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not 0 < limit_s < 1e6:
+        raise ConfigError(f"hook_timeout_s must be a positive number of seconds, not {limit_s!r}")
+    return float(limit_s)
+
+
+def _budgets(budgets: object) -> tuple[Budget, ...]:
+    if budgets is None:
+        return ()
+    listed = [budgets] if isinstance(budgets, Budget | Mapping) else budgets
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        raise ConfigError(f"budgets is a list of tables, not {budgets!r}")
+    return tuple(one if isinstance(one, Budget) else Budget.from_mapping(one) for one in listed)
+
+
+def _grant(delegation: object, budgets: tuple[Budget, ...]) -> Grant | None:
+    if delegation is None:
+        return Grant(Delegation(budgets=budgets)) if budgets else None
+    if isinstance(delegation, Grant):
+        return delegation.delegate(Delegation(budgets=budgets)) if budgets else delegation
+    made = Grant(Delegation.from_mapping(delegation))
+    return made.delegate(Delegation(budgets=budgets)) if budgets else made
+
+
+def _prices(prices: object, enforced: Sequence[Contents]) -> Prices | None:
+    if callable(prices):
+        return prices
+    if prices is not None and not isinstance(prices, Mapping):
+        raise ConfigError(f"prices is a table of tool and number, or a function of the call, not {prices!r}")
+    table = {tool: price for one in enforced for tool, price in one.prices.items()} | dict(prices or {})
+    for tool, price in table.items():
+        if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < 1e18:
+            raise ConfigError(f"prices: {tool} costs {price!r}, which is no number from 0 on")
+    return table or None

@@ -1,0 +1,356 @@
+"""The agent around the executor: what a smolagents user does with a CodeAgent works with its code in a box."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from rich.console import Console
+from smolagents import ActionStep, AgentLogger, CodeAgent, FinalAnswerStep, LogLevel, PlanningStep, tool
+from smolagents.models import MODEL_REGISTRY, ChatMessageStreamDelta
+from smolagents.utils import AgentError, AgentExecutionError
+from tests.support.backends import backend
+from tests.support.models import CodeModel, PlanningModel
+
+from smolagents_hardened import ConfigError, Decision, HardenedExecutor, ToolCall, hardened_agent, register
+
+MakeAgent = Callable[..., CodeAgent]
+
+
+@tool
+def double(n: int) -> int:
+    """Doubles.
+
+    Args:
+        n: A number.
+    """
+    return 2 * n
+
+
+def policy(call: ToolCall) -> Decision:
+    """A hook that an import string can name."""
+    return Decision.deny("by name") if call.tool == "double" and call.arguments["n"] == 13 else Decision.allow()
+
+
+@pytest.fixture
+def make_agent(backend_name: str) -> Iterator[MakeAgent]:
+    """Make CodeAgents with executor_type="hardened"; they are cleaned up after the test."""
+    register()
+    made: list[CodeAgent] = []
+
+    def make(*snippets: str, model: Any = None, options: dict[str, Any] | None = None, **kwargs: Any) -> CodeAgent:
+        options = {"backend": backend(backend_name), **(options or {})}
+        settings = {"verbosity_level": 0, "tools": [double], **kwargs}
+        agent = CodeAgent(
+            model=model or CodeModel(*snippets), executor_type="hardened", executor_kwargs=options, **settings
+        )
+        made.append(agent)
+        return agent
+
+    yield make
+    for agent in made:
+        agent.python_executor.close()
+
+
+# ---- running -----------------------------------------------------------------------------------------------
+
+
+def test_run_as_a_stream(make_agent: MakeAgent) -> None:
+    """run(stream=True) yields the steps as they end, the answer last."""
+    agent = make_agent("x = double(21)\nprint(x)", "final_answer(x)")
+    events = list(agent.run("go", stream=True))
+    steps = [event for event in events if isinstance(event, ActionStep)]
+    assert [step.observations.splitlines()[1] for step in steps[:1]] == ["42"]
+    assert isinstance(events[-1], FinalAnswerStep)
+    assert events[-1].output == 42
+
+
+def test_stream_outputs(make_agent: MakeAgent) -> None:
+    """stream_outputs=True passes the model's tokens on; the code is run from the joined text."""
+    agent = make_agent("final_answer(double(4))", stream_outputs=True)
+    events = list(agent.run("go", stream=True))
+    assert sum(isinstance(event, ChatMessageStreamDelta) for event in events) > 3
+    assert events[-1].output == 8
+
+
+def test_planning(make_agent: MakeAgent) -> None:
+    """Planning steps come in between and disturb nothing."""
+    agent = make_agent(model=PlanningModel("x = 1", "final_answer(x + 1)"), planning_interval=1)
+    assert agent.run("go") == 2
+    assert sum(isinstance(step, PlanningStep) for step in agent.memory.steps) == 2
+
+
+def test_state_lives_across_runs(make_agent: MakeAgent) -> None:
+    """Variables live on in a second run, with reset=False and with reset=True, as they do with the local executor."""
+    agent = make_agent("kept = 5\nfinal_answer(1)", "final_answer(kept)", "final_answer(kept + 1)")
+    assert [agent.run("a"), agent.run("b", reset=False), agent.run("c", reset=True)] == [1, 5, 6]
+
+
+def test_a_run_after_cleanup_starts_afresh(make_agent: MakeAgent) -> None:
+    """`with agent` ends the box; a later run gets a fresh one, with the agent's state sent again."""
+    agent = make_agent("final_answer(given)", "final_answer(given)")
+    with agent:
+        assert agent.run("a", additional_args={"given": 3}) == 3
+    assert agent.run("b") == 3
+
+
+def test_additional_args(make_agent: MakeAgent) -> None:
+    """Images, data frames and arrays given to run() are variables of the box."""
+    given = {
+        "image": Image.new("RGB", (3, 2), (1, 2, 3)), "frame": pd.DataFrame({"a": [1, 2]}), "array": np.arange(3), "text": "t",
+    }  # fmt: skip
+    agent = make_agent("final_answer((image.size, int(frame['a'].sum()), array.tolist(), text))")
+    assert agent.run("go", additional_args=given) == ((3, 2), 3, [0, 1, 2], "t")
+
+
+def test_an_image_is_an_answer(make_agent: MakeAgent) -> None:
+    """An image that the snippet made is a final answer, of smolagents' own type."""
+    agent = make_agent(
+        "from PIL import Image\nfinal_answer(Image.new('L', (2, 2)))", additional_authorized_imports=["PIL"]
+    )
+    answer = agent.run("go")
+    assert type(answer).__name__ == "AgentImage"
+    assert answer.to_raw().size == (2, 2)
+
+
+def test_an_error_is_fed_back(make_agent: MakeAgent) -> None:
+    """The model reads the error and the prints of the failed step, and goes on."""
+    agent = make_agent("print('so far')\nnope", "final_answer('mended')")
+    assert agent.run("go") == "mended"
+    assert "NameError: name 'nope' is not defined" in agent.model.read[1]
+    assert "so far" in agent.model.read[1]
+
+
+def test_the_end_of_the_steps(make_agent: MakeAgent) -> None:
+    """At max_steps the model is asked for an answer as ever; the full result says so."""
+    agent = make_agent("x = 1", "the answer in words", max_steps=1, return_full_result=True)
+    result = agent.run("go")
+    assert result.state == "max_steps_error"
+    assert "the answer in words" in result.output
+
+
+def test_final_answer_checks(make_agent: MakeAgent) -> None:
+    """A check that refuses an answer makes the agent go on."""
+
+    def is_even(answer: object, memory: object, agent: object = None) -> bool:
+        return isinstance(answer, int) and answer % 2 == 0
+
+    agent = make_agent("final_answer(3)", "final_answer(4)", final_answer_checks=[is_even])
+    assert agent.run("go") == 4
+
+
+def test_final_answer_is_not_swallowed(make_agent: MakeAgent) -> None:
+    """try/except BaseException around final_answer does not keep the agent from answering."""
+    agent = make_agent(
+        "def f():\n    try:\n        final_answer('yes')\n    except BaseException:\n        print('no')\nf()"
+    )
+    assert agent.run("go") == "yes"
+    assert "no" not in agent.memory.steps[-1].observations
+
+
+def test_callbacks_memory_and_replay(make_agent: MakeAgent) -> None:
+    """Step callbacks see every step, the memory can be read and replayed."""
+    seen: list[int] = []
+    console = Console(file=StringIO(), force_terminal=False, width=100)
+    logger = AgentLogger(level=LogLevel.INFO, console=console)
+    agent = make_agent(
+        "print('one')",
+        "final_answer('two')",
+        logger=logger,
+        step_callbacks=[lambda step, agent=None: seen.append(step.step_number)],
+    )
+    agent.run("go")
+    assert seen == [1, 2]
+    assert "print('one')" in json.dumps(agent.memory.get_full_steps(), default=str)
+    agent.replay(detailed=True)
+    assert "Final answer" in console.file.getvalue()
+
+
+def test_prints_reach_the_logger_as_they_come(make_agent: MakeAgent) -> None:
+    """What the snippet prints is shown while it still runs, and nothing in it is read as markup."""
+    console = Console(file=StringIO(), force_terminal=False, width=100)
+    shown: list[str] = []
+
+    @tool
+    def look() -> str:
+        """Looks at what the logger shows by now."""
+        shown.append(console.file.getvalue())
+        return "looked"
+
+    agent = make_agent(
+        "print('[red]early[/red]')\nprint('half', end='')\nlook()\nfinal_answer(1)",
+        tools=[look], logger=AgentLogger(level=LogLevel.INFO, console=console),
+    )  # fmt: skip
+    agent.run("go")
+    assert "[red]early[/red]\n" in shown[0].replace(" \n", "\n").split("Executing parsed code")[-1].split("─")[-1]
+    assert "half" in console.file.getvalue().split("[red]early[/red]")[-1]
+
+
+# ---- stopping ----------------------------------------------------------------------------------------------
+
+
+def test_agent_interrupt(make_agent: MakeAgent) -> None:
+    """agent.interrupt() ends the run between two steps, as ever."""
+    agent = make_agent(*["x = 1"] * 5)
+    agent.step_callbacks.register(ActionStep, lambda step, agent=None: agent.interrupt())
+    with pytest.raises(AgentError, match="interrupted"):
+        agent.run("go")
+
+
+def test_interrupt_in_the_middle_of_a_step(make_agent: MakeAgent) -> None:
+    """executor.interrupt(reason) ends the running step: the reason is in its memory, in the trail, and read by the model."""
+    agent = make_agent("kept = 1\nprint('begun')\nimport time\nwhile True: time.sleep(0.01)", "final_answer(kept)")
+    executor = agent.python_executor
+    executor.start()
+    threading.Timer(0.5, executor.interrupt, ["the user pressed stop"]).start()
+    assert agent.run("go") == 1
+    step = agent.memory.steps[1]
+    assert isinstance(step.error, AgentExecutionError)
+    assert "the user pressed stop" in step.error.message
+    assert "begun" in step.observations
+    assert "the user pressed stop" in agent.model.read[1]
+    limits = [record for record in executor.trail.records() if record["kind"] == "limit"]
+    assert ["the user pressed stop" in record["reason"] for record in limits] == [True]
+
+
+def test_interrupt_while_a_tool_runs(make_agent: MakeAgent) -> None:
+    """A tool that runs is awaited and recorded; then the step ends with the reason."""
+    ended: list[float] = []
+
+    @tool
+    def slow() -> str:
+        """Takes its time."""
+        time.sleep(0.6)
+        ended.append(time.monotonic())
+        return "done"
+
+    agent = make_agent("slow()\nimport time\nwhile True: time.sleep(0.01)", "final_answer('on')", tools=[slow])
+    executor = agent.python_executor
+    executor.start()
+    threading.Timer(0.3, executor.interrupt, ["enough"]).start()
+    assert agent.run("go") == "on"
+    assert len(ended) == 1
+    assert "enough" in agent.memory.steps[1].error.message
+    outcomes = [r for r in executor.trail.records() if r["kind"] == "outcome" and r["tool"] == "slow"]
+    assert [record["status"] for record in outcomes] == ["ok"]
+
+
+# ---- saving ------------------------------------------------------------------------------------------------
+
+
+def test_save_and_load_keep_the_box(
+    make_agent: MakeAgent, backend_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The executor's type and options survive to_dict, from_dict, save and from_folder: never a silent downgrade."""
+    monkeypatch.setitem(MODEL_REGISTRY, "CodeModel", CodeModel)
+    options = {
+        "backend": backend_name,
+        "governance": f"{__name__}:policy",
+        "limits": {"wall_s": 7.0},
+        "audit": str(tmp_path / "a.jsonl"),
+    }
+    saved = make_agent(options=options, additional_authorized_imports=["numpy"])
+    description = json.loads(json.dumps(saved.to_dict() | {"model": None}))
+    assert (description["executor_type"], description["executor_kwargs"]) == ("hardened", options)
+    saved.save(str(tmp_path / "agent"))
+    copies = [CodeAgent.from_dict(saved.to_dict()), CodeAgent.from_folder(tmp_path / "agent")]
+    for copy in copies:
+        executor = copy.python_executor
+        assert isinstance(executor, HardenedExecutor)
+        assert (copy.executor_type, executor.config.wall_s, executor.config.backend) == ("hardened", 7.0, backend_name)
+        assert "numpy" in executor.config.authorized
+        executor.send_tools(copy.tools)
+        with pytest.raises(Exception, match="by name"):
+            executor("double(13)")
+        executor.close()
+
+
+def test_an_executor_object_is_saved_as_hardened(backend_name: str) -> None:
+    """hardened_agent(executor=...) is saved as "hardened", where CodeAgent(executor=...) alone would say "local"."""
+    with HardenedExecutor(backend=backend(backend_name)) as executor:
+        agent = hardened_agent([double], CodeModel("final_answer(double(2))"), executor=executor, verbosity_level=0)
+        assert agent.run("go") == 4
+        assert agent.to_dict()["executor_type"] == "hardened"
+
+
+def test_pickle_and_host_interpreters_are_refused(make_agent: MakeAgent) -> None:
+    """allow_pickle, and the base tool that would run code on the host, are refused by name."""
+    with pytest.raises(ConfigError, match="allow_pickle is refused"):
+        make_agent(options={"allow_pickle": True})
+    from smolagents import PythonInterpreterTool
+
+    agent = make_agent("final_answer(1)", tools=[PythonInterpreterTool()])
+    with pytest.raises(ConfigError, match="python_interpreter"):
+        agent.run("go")
+
+
+# ---- many at a time ----------------------------------------------------------------------------------------
+
+
+def test_many_executors_in_threads(make_agent: MakeAgent) -> None:
+    """Agents in threads of one process have a box each and do not see each other."""
+    agents = [
+        make_agent(f"mine = {n}\nfor i in range(20): mine = double(mine) // 2", "final_answer(mine)") for n in range(4)
+    ]
+    answers: dict[int, object] = {}
+
+    def work(number: int) -> None:
+        answers[number] = agents[number].run("go")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers == {0: 0, 1: 1, 2: 2, 3: 3}
+
+
+def test_a_reentrant_executor_raises(make_agent: MakeAgent) -> None:
+    """A tool that calls its own executor gets an error at once, never a deadlock; the step goes on."""
+    holder: list[HardenedExecutor] = []
+
+    @tool
+    def again() -> str:
+        """Calls the executor that runs this very step."""
+        return str(holder[0]("1 + 1"))
+
+    agent = make_agent(
+        "try:\n    again()\nexcept Exception as e:\n    said = str(e)\nfinal_answer(said)", tools=[again]
+    )
+    holder.append(agent.python_executor)
+    assert "already running a step" in agent.run("go")
+
+
+# ---- telemetry ---------------------------------------------------------------------------------------------
+
+
+def test_spans_of_tools_have_the_right_parent(make_agent: MakeAgent) -> None:
+    """With smolagents' own instrumentation a tool's span hangs under the step that called it, and that under the run."""
+    from openinference.instrumentation.smolagents import SmolagentsInstrumentor
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    SmolagentsInstrumentor().instrument(tracer_provider=provider)
+    try:
+        agent = make_agent("x = double(3)", "final_answer(x)")
+        assert agent.run("go") == 6
+    finally:
+        SmolagentsInstrumentor().uninstrument()
+    spans = {span.context.span_id: span for span in exporter.get_finished_spans()}
+    tools = [span for span in spans.values() if span.name == "SimpleTool"]
+    assert len(tools) == 1
+    step = spans[tools[0].parent.span_id]
+    assert step.name == "Step 1"
+    assert spans[step.parent.span_id].name == "CodeAgent.run"

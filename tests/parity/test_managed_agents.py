@@ -1,0 +1,232 @@
+"""Agents that manage agents, each CodeAgent in a box of its own, and ToolCallingAgents under the same hooks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from smolagents import CodeAgent, ToolCallingAgent, tool
+from smolagents.local_python_executor import InterpreterError
+from smolagents.utils import AgentToolExecutionError
+from tests.support.backends import backend
+from tests.support.models import CallModel, CodeModel
+
+from smolagents_hardened import ConfigError, Decision, RunStopped, ToolCall, govern, register
+
+MakeAgent = Callable[..., CodeAgent]
+
+
+@tool
+def where(question: str) -> str:
+    """Says in which process it runs.
+
+    Args:
+        question: Anything.
+    """
+    import os
+
+    return f"{question}:{os.getpid()}"
+
+
+@pytest.fixture
+def make_agent(backend_name: str) -> Iterator[MakeAgent]:
+    """Make CodeAgents with executor_type="hardened"; they are cleaned up after the test."""
+    register()
+    made: list[CodeAgent] = []
+
+    def make(
+        model: Any, tools: tuple[Any, ...] = (), options: dict[str, Any] | None = None, **kwargs: Any
+    ) -> CodeAgent:
+        executor_kwargs = {"backend": backend(backend_name), **(options or {})}
+        agent = CodeAgent(
+            list(tools), model, executor_type="hardened", executor_kwargs=executor_kwargs, verbosity_level=0, **kwargs
+        )
+        made.append(agent)
+        return agent
+
+    yield make
+    for agent in made:
+        agent.python_executor.close()
+
+
+def named(name: str) -> dict[str, str]:
+    """What makes an agent one that can be managed."""
+    return {"name": name, "description": f"Does the work of {name}."}
+
+
+def test_nested_twice_with_the_chain_on_record(make_agent: MakeAgent) -> None:
+    """A manager's managed CodeAgent manages one itself; each call shows the whole chain to the hook and in the trail."""
+    seen: list[tuple[str, tuple[str, ...]]] = []
+
+    def watch(call: ToolCall) -> Decision:
+        seen.append((call.tool, call.delegation))
+        return Decision.allow()
+
+    options = {"governance": watch}
+    inner = make_agent(CodeModel("final_answer(where('q') + ':' + extra)"), (where,), options, **named("inner"))
+    middle = make_agent(
+        CodeModel("final_answer(inner('ask', additional_args={'extra': given}))"),
+        (),
+        options,
+        managed_agents=[inner],
+        **named("middle"),
+    )
+    outer = make_agent(
+        CodeModel("import os\nfinal_answer(middle('go', additional_args={'given': 'deep'}) + str(os.getpid()))"),
+        (), options, managed_agents=[middle], additional_authorized_imports=["os"], **named("outer"),
+    )  # fmt: skip
+    answer = outer.run("start")
+    assert f"q:{os.getpid()}:deep" in answer
+    assert answer.endswith("1")  # the code of the outermost agent ran in a box, as its PID 1
+    assert seen[0] == ("final_answer", ("outer",)) or seen[0] == ("middle", ("outer",))
+    assert ("inner", ("outer", "middle")) in seen
+    assert ("where", ("outer", "middle", "inner")) in seen
+    chains = [tuple(r["delegation"]) for r in inner.python_executor.trail.records() if r["kind"] == "intent"]
+    assert chains == [("outer", "middle", "inner")] * 2
+
+
+def test_a_managed_tool_calling_agent_is_governed_too(make_agent: MakeAgent) -> None:
+    """The tool calls of a managed ToolCallingAgent pass its manager's hooks and stand in its manager's trail."""
+
+    def guard(call: ToolCall) -> Decision:
+        return (
+            Decision.deny("not by helpers")
+            if call.tool == "where" and "helper" in call.delegation
+            else Decision.allow()
+        )
+
+    model = CallModel([("where", {"question": "a"})], [("final_answer", {"answer": "gave up"})])
+    helper = ToolCallingAgent([where], model, verbosity_level=0, **named("helper"))
+    manager = make_agent(
+        CodeModel("print(where('direct'))\nfinal_answer(helper('go'))"),
+        (where,),
+        {"governance": guard},
+        managed_agents=[helper],
+    )
+    assert "gave up" in manager.run("start")
+    assert "not by helpers" in model.read[1]
+    records = [r for r in manager.python_executor.trail.records() if r["kind"] in ("intent", "refusal")]
+    assert [(r["kind"], r["tool"]) for r in records] == [
+        ("intent", "where"), ("intent", "helper"), ("refusal", "where"), ("intent", "final_answer"), ("intent", "final_answer"),
+    ]  # fmt: skip
+    assert records[2]["delegation"] == ["agent", "helper"]
+
+
+def test_an_unsandboxed_agent_in_the_tree_is_refused(make_agent: MakeAgent) -> None:
+    """A managed CodeAgent whose code would run on the host is refused at any depth, unless the user says so."""
+    local = CodeAgent([], CodeModel("final_answer(1)"), verbosity_level=0, **named("local"))
+    between = ToolCallingAgent([], CallModel(), managed_agents=[local], verbosity_level=0, **named("between"))
+    for member in (local, between):
+        manager = make_agent(CodeModel(), managed_agents=[member])
+        with pytest.raises(ConfigError, match="would run its code on the host"):
+            manager.run("start")
+    allowed = make_agent(
+        CodeModel("final_answer(local('go'))"), (), {"allow_unsandboxed_agents": True}, managed_agents=[local]
+    )
+    assert "1" in allowed.run("start")
+
+
+def test_a_stop_in_a_managed_agent_stops_all(make_agent: MakeAgent) -> None:
+    """A hook's stop deep in the tree ends the whole run; the reason stands in the memory of every agent on the way."""
+    inner = make_agent(
+        CodeModel("where('q')"), (where,), {"governance": lambda call: Decision.stop("too far")}, **named("inner")
+    )
+    outer = make_agent(CodeModel("print('asking')\ninner('go')"), managed_agents=[inner])
+    with pytest.raises(RunStopped, match="too far"):
+        outer.run("start")
+    for agent in (inner, outer):
+        assert "too far" in str(agent.memory.steps[-1].error)
+    assert "asking" in outer.memory.steps[-1].observations
+
+
+# ---- a ToolCallingAgent alone ------------------------------------------------------------------------------
+
+
+def calling_agent(*rounds: list[tuple[str, dict[str, Any]]]) -> ToolCallingAgent:
+    """A ToolCallingAgent with one tool."""
+    return ToolCallingAgent([where], CallModel(*rounds), verbosity_level=0, name="caller", description="Calls.")
+
+
+def test_govern_judges_and_records() -> None:
+    """One call puts a ToolCallingAgent under hooks and trail: refusals reach its model, changed arguments what runs."""
+
+    def guard(call: ToolCall) -> Decision:
+        if call.arguments.get("question") == "bad":
+            return Decision.deny("not that one")
+        return Decision.modify({"question": "changed"}) if call.tool == "where" else Decision.allow()
+
+    agent = calling_agent(
+        [("where", {"question": "bad"})], [("where", {"question": "good"})], [("final_answer", {"answer": "done"})]
+    )
+    with govern(agent, guard) as governed:
+        assert agent.run("go") == "done"
+    assert "not that one" in agent.model.read[1]
+    assert f"changed:{os.getpid()}" in agent.model.read[2]
+    records = [r for r in governed.trail.records() if r["kind"] in ("refusal", "intent", "outcome")]
+    assert [r["kind"] for r in records] == ["refusal", "intent", "outcome", "intent", "outcome"]
+    assert {tuple(r["delegation"]) for r in records if "delegation" in r} == {("caller",)}
+
+
+def test_govern_serves_parallel_calls() -> None:
+    """Several calls of one round run in smolagents' threads; each is judged, none is lost from the trail."""
+    agent = calling_agent([("where", {"question": str(n)}) for n in range(6)], [("final_answer", {"answer": "done"})])
+    with govern(agent) as governed:
+        assert agent.run("go") == "done"
+    intents = [r for r in governed.trail.records() if r["kind"] == "intent"]
+    assert len(intents) == 7
+
+
+def test_govern_refuses_wrong_and_unknown_calls() -> None:
+    """Arguments that do not fit and tools that do not exist are the model's errors to read."""
+    agent = calling_agent([("where", {"question": 3})], [("Where", {})], [("final_answer", {"answer": "done"})])
+    with govern(agent) as governed:
+        agent.run("go")
+        assert [r["code"] for r in governed.trail.records() if r["kind"] == "refusal"] == ["unknown_tool"]
+    assert "must be string, not int" in agent.model.read[1]
+    assert "Unknown tool Where" in agent.model.read[2]
+
+
+def test_govern_stops_with_the_reason_in_memory() -> None:
+    """A stop ends the run and stands in the step's memory."""
+    agent = calling_agent([("where", {"question": "x"})])
+    with govern(agent, lambda call: Decision.stop("enough")), pytest.raises(RunStopped, match="enough"):
+        agent.run("go")
+    assert "enough" in str(agent.memory.steps[-1].error)
+
+
+def test_a_governed_agent_can_be_saved(tmp_path: Path) -> None:
+    """Saving and loading a governed agent works; the loaded one is not governed and can be."""
+    agent = calling_agent([("final_answer", {"answer": "done"})])
+    with govern(agent):
+        description = agent.to_dict()
+        agent.save(str(tmp_path / "saved"))
+    assert description["class"] == "ToolCallingAgent"
+    assert "def forward" in (tmp_path / "saved" / "tools" / "where.py").read_text() or list(
+        (tmp_path / "saved" / "tools").iterdir()
+    )
+
+
+def test_govern_once_and_only_tool_callers(make_agent: MakeAgent) -> None:
+    """A CodeAgent, and an agent that is governed already, are refused; after close the agent is as before."""
+    agent = calling_agent([("where", {"question": "x"})], [("final_answer", {"answer": "done"})])
+    governed = govern(agent, lambda call: Decision.deny("no"))
+    with pytest.raises(ConfigError, match="governed already"):
+        govern(agent)
+    with pytest.raises(AgentToolExecutionError, match="no"):
+        agent.execute_tool_call("where", {"question": "x"})
+    governed.close()
+    assert agent.execute_tool_call("where", {"question": "x"}).startswith("x:")
+    with pytest.raises(ConfigError, match="executor_type='hardened'"):
+        govern(make_agent(CodeModel()))
+
+
+def test_a_managed_agents_failure_is_the_snippets(make_agent: MakeAgent) -> None:
+    """A managed agent that raises is an error in the manager's snippet, like that of any tool."""
+    broken = ToolCallingAgent([], CallModel(), verbosity_level=0, **named("broken"))
+    manager = make_agent(CodeModel(), managed_agents=[broken])
+    manager.python_executor.send_tools(manager.managed_agents)
+    with pytest.raises(InterpreterError, match="Error while generating output"):
+        manager.python_executor("broken('go')")
