@@ -9,6 +9,7 @@ something new back into the corpus, `--targets` picks some. Needs `pip install a
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import subprocess
@@ -117,12 +118,14 @@ def _last_error(log: str) -> str:
 
 
 def _keep(name: str, work: Path) -> None:
-    """Let libFuzzer choose the fewest inputs that cover what all of them cover."""
-    with tempfile.TemporaryDirectory() as directory:
-        _worker("fuzz", name, "-merge=1", f"-max_len={KEPT_BYTES}", directory, str(CORPUS / name), str(work))
-        for path in Path(directory).iterdir():
-            if path.stat().st_size <= KEPT_BYTES:
-                (CORPUS / name / path.name[:12]).write_bytes(path.read_bytes())
+    """Put the few inputs that reach what all of them reach in the corpus' place."""
+    chosen = _worker("choose", name, str(CORPUS / name), str(work)).splitlines()
+    inputs = [Path(line).read_bytes() for line in chosen if line.startswith("/")]
+    inputs = [data for data in inputs if len(data) <= KEPT_BYTES]
+    for path in (CORPUS / name).iterdir():
+        path.unlink()
+    for data in inputs:
+        (CORPUS / name / hashlib.sha256(data).hexdigest()[:12]).write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Native boxes: bare and preloaded against other ways to start Python, how many a second, what one holds, 1,000 in a row.
+"""Native boxes: bare and preloaded against other ways to start Python, sessions a second, memory, 1,000 in a row.
 
 A bubblewrap on the PATH and a Docker engine are taken along where they are there.
 """
@@ -23,7 +23,10 @@ from smolagents_hardened.backends.native import NativeBackend
 PANDAS = "import numpy, pandas\nint(pandas.Series(numpy.arange(3)).sum())"
 IN_A_ROW = 1000
 IDLE = 20
-BWRAP = "--unshare-all --die-with-parent --ro-bind {root} / --dev /dev --proc /proc --tmpfs /tmp".split()
+BWRAP = (
+    *("--unshare-all", "--die-with-parent", "--ro-bind", "{root}", "/"),
+    *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+)
 PYTHON = ("/usr/local/bin/python3", "-I", "-S", "-c")
 
 

@@ -13,14 +13,26 @@ def pythons_own(value: object) -> object:
     return value
 
 
-def unwrapped(value: object, depth: int = 0) -> object:
+def unwrapped(value: object) -> object:
     """The same value with the images that smolagents' AgentImage holds, in lists, tuples and dicts too."""
+    return _without_wrappers(value) if _holds_wrapper(value, set()) else value
+
+
+def _holds_wrapper(value: object, seen: set[int]) -> bool:
+    if type(value) in (list, tuple, dict) and id(value) not in seen:
+        seen.add(id(value))
+        items = value.values() if isinstance(value, dict) else value
+        return any(_holds_wrapper(item, seen) for item in items)  # type: ignore[attr-defined]
+    return (type(value).__module__, type(value).__name__) == ("smolagents.agent_types", "AgentImage")
+
+
+def _without_wrappers(value: object, depth: int = 0) -> object:
     if depth > MAX_DEPTH:
         return value  # too deep to cross, or a cycle: the encoder says so
     if type(value) in (list, tuple):
-        return type(value)(unwrapped(item, depth + 1) for item in value)  # type: ignore[call-arg,attr-defined]
+        return type(value)(_without_wrappers(item, depth + 1) for item in value)  # type: ignore[call-arg,attr-defined]
     if type(value) is dict:
-        return {key: unwrapped(item, depth + 1) for key, item in value.items()}
-    if (type(value).__module__, type(value).__name__) == ("smolagents.agent_types", "AgentImage"):
+        return {key: _without_wrappers(item, depth + 1) for key, item in value.items()}
+    if _holds_wrapper(value, set()):
         return value.to_raw()  # type: ignore[attr-defined]  # its one way to the image; the class is not ours to import
     return value

@@ -235,7 +235,7 @@ class Toolbox:
 
 def entry_of(name: str, tool: Callable[..., object]) -> Entry:
     """How calls of this tool are bound and checked. Raises ConfigError for a name that is no identifier."""
-    if not is_name(name) or not name.isascii() or name.startswith("__"):
+    if not is_name(name) or not name.isascii() or name.startswith(("__", "_hardened")):
         raise ConfigError(f"a tool's name must be an ASCII Python identifier and no keyword, not {name[:80]!r}")
     inputs = getattr(tool, "inputs", None)
     if isinstance(inputs, Mapping):

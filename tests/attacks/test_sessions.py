@@ -109,7 +109,7 @@ def test_no_two_boxes_draw_the_same(draws: list[dict[str, object]], name: str) -
         "import os\n' '.join(k.decode() + '=' + v.decode() for k, v in os.environb.items())",
         "open('/proc/self/cmdline').read()",
         "import sys\nstr(sys.orig_argv) + str(sys.flags) + str(sys.path)",
-        "import ctypes\nx = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), 'environ')\n' '.join(str(x[n]) for n in range(100) if x[n]) if x[0] else ''",
+        "import ctypes, itertools\nx = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), 'environ')\nstr(list(itertools.takewhile(bool, (x[n] for n in itertools.count()))))",
         "import gc\n' '.join(o for o in gc.get_objects() if isinstance(o, str)) + str([str(o)[:500] for o in gc.get_objects() if isinstance(o, dict)])",
         "import platform, socket, os\nplatform.node() + str(os.uname())",
         "open('/etc/passwd').read() + open('/etc/hosts').read()",

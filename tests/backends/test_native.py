@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,11 +18,11 @@ from tests.support.native_boxes import PROC, Sessions, descendants, groups, is_c
 from smolagents_hardened.backends.base import BoxRequest
 from smolagents_hardened.backends.enforcement import LAYERS, REQUIRED, Level
 from smolagents_hardened.backends.native import NativeBackend
-from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.errors import BackendUnavailable, ConfigError
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.outcome import Broke, Finished, LimitHit
 
-IN_A_ROW, AT_ONCE = 300, 50
+IN_A_ROW, AT_ONCE = 1000, 50
 IGNORES_ALL = """
 import signal
 for number in set(range(1, 32)) - {9, 19}:
@@ -147,8 +148,9 @@ def test_cpu_time_is_the_boxs_own(sessions: Sessions) -> None:
     assert 0.25 < after - before < 1.0
 
 
+@pytest.mark.timeout(400)
 def test_many_sessions_leave_nothing(sessions: Sessions) -> None:
-    """Hundreds one after another: no descriptor, thread, process, group, mount or namespace stays."""
+    """A thousand one after another: no descriptor, thread, process, group, mount or namespace stays."""
     sessions.run("1")
     before = traces()
     for number in range(IN_A_ROW):
@@ -182,6 +184,33 @@ def test_a_killed_host_leaves_nothing() -> None:
         host.wait()
         assert until(lambda: not any(is_running(pid) for pid in below), 1.0)
         assert until(lambda: not groups(host.pid), 2.0)
+
+
+def test_too_many_open_files_are_a_clear_error(sessions: Sessions) -> None:
+    """Where this process may open no more, the start is refused, the boxes before it live, and nothing is left of it."""
+    kept = sessions.open()
+    groups_before = groups(os.getpid())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fillers = [os.dup(0)]  # the limit is on numbers, and there may be free ones below the highest
+    while max(fillers) < 200:
+        fillers.append(os.dup(0))
+    used = max(fillers) + 1
+    backend = NativeBackend()
+    backend.manifest()
+    for room in range(1, 40):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + room, hard))
+        try:
+            backend.start(BoxRequest(Limits())).close()
+            break
+        except BackendUnavailable as error:
+            assert "Too many open files" in str(error)  # noqa: PT017 - whether it is raised depends on `room`
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for filler in fillers:
+        os.close(filler)
+    assert 5 < room < 30
+    assert groups(os.getpid()) == groups_before
+    assert value(kept, "7") == 7
 
 
 def is_running(pid: int) -> bool:

@@ -67,7 +67,7 @@ class Engine:
                 self.url,
             ),
             *("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
-            *("--storage-driver", self._driver(), "--shutdown-timeout", "3"),
+            *("--storage-driver", self._driver(), "--shutdown-timeout", "1"),
         ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -1,4 +1,5 @@
-"""One fuzz target in a process of its own: `fuzz` it by coverage, or count the `lines` that given inputs reach.
+"""One fuzz target in a process of its own: `fuzz` it by coverage, count the `lines` that given inputs reach, or `choose` the
+few inputs that reach what all of them reach.
 
 What is measured has to be imported under the measuring tool, so nothing of the package is imported at the top.
 """
@@ -6,7 +7,9 @@ What is measured has to be imported under the measuring tool, so nothing of the 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 
 def fuzz(name: str, flags: list[str]) -> None:
@@ -38,8 +41,40 @@ def lines(name: str, directories: list[str]) -> str:
     return f"{covered}/{every}"
 
 
+def choose(name: str, directories: list[str]) -> str:
+    """Paths of the inputs, the smallest first, that each go from one line to another as none before did."""
+    from tests.support.fuzz_targets import TARGETS
+
+    steps: set[tuple[str, int, int]] = set()
+
+    def trace(frame: FrameType, event: str, argument: object) -> Callable[..., object] | None:
+        if "smolagents_hardened" not in frame.f_code.co_filename:
+            return None
+        last = 0
+
+        def local(frame: FrameType, event: str, argument: object) -> Callable[..., object]:
+            nonlocal last
+            steps.add((frame.f_code.co_filename, last, frame.f_lineno))
+            last = frame.f_lineno
+            return local
+
+        return local
+
+    chosen = []
+    for path in sorted((p for d in directories for p in Path(d).iterdir()), key=lambda path: path.stat().st_size):
+        before = len(steps)
+        sys.settrace(trace)
+        try:
+            TARGETS[name](path.read_bytes())
+        finally:
+            sys.settrace(None)
+        if len(steps) > before:
+            chosen.append(str(path))
+    return "\n".join(chosen)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "fuzz":
         fuzz(sys.argv[2], sys.argv[3:])
     else:
-        print(lines(sys.argv[2], sys.argv[3:]))
+        print({"lines": lines, "choose": choose}[sys.argv[1]](sys.argv[2], sys.argv[3:]))

@@ -6,26 +6,43 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from smolagents_hardened.audit.segments import segments
 from smolagents_hardened.audit.verify import lines
 
 _SHOWN_CHARS = 160
 
 
-def timeline(path: str | Path) -> Iterator[str]:
-    """One line a record, in file order: number, time, kind, call, what happened.
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which records: for each field of `wanted` that is not empty one of its values, in the time given (as text)."""
+
+    wanted: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    since: str = ""
+    until: str = ""
+
+    def takes(self, record: Mapping[str, object]) -> bool:
+        """Whether the record is one of them."""
+        if any(values and str(record.get(name)) not in values for name, values in self.wanted.items()):
+            return False
+        when = str(record.get("time", ""))
+        return when >= self.since and (not self.until or when < self.until)
+
+
+def timeline(path: str | Path, only: Filter | None = None, *, is_json: bool = False) -> Iterator[str]:
+    """One line a record, in file order, those of closed files first: number, time, kind, call, what happened.
 
     Shows, does not check: see `verify`. A line that is no record is shown as such. Raises OSError.
     """
-    with Path(path).open("rb") as stream:
-        for line in lines(stream):
-            try:
-                record = json.loads(line)
-                shown = _record(record) if isinstance(record, dict) else "not a record"
-            except (ValueError, RecursionError):
-                shown = f"not a record: {line[:60]!r}"
-            yield neutral(shown)
+    only = only or Filter()
+    for file in (*segments(Path(path)), Path(path)):
+        with file.open("rb") as stream:
+            for line in lines(stream):
+                shown = _line(line, only, is_json=is_json)
+                if shown is not None:
+                    yield neutral(shown)
 
 
 def neutral(text: str) -> str:
@@ -35,6 +52,18 @@ def neutral(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _line(line: bytes, only: Filter, *, is_json: bool) -> str | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return f"not a record: {line[:60]!r}"
+    if not isinstance(record, dict):
+        return "not a record"
+    if not only.takes(record):
+        return None
+    return line.decode("utf-8", "backslashreplace").rstrip("\n") if is_json else _record(record)
 
 
 def _record(record: Mapping[str, object]) -> str:
@@ -55,17 +84,30 @@ def _about(record: Mapping[str, object]) -> str:
             took_ms = f"{took / 1000:.1f} ms" if isinstance(took, int) else ""
             came = _short(record.get("result")) if "result" in record else _short(record.get("error", ""))
             return f"{record.get('tool')} {record.get('status')} in {took_ms}: {came}  #{record.get('call')}"
+        case "approval":
+            said = f"{record.get('verdict')} ({_short(record.get('reason'))})"
+            return f"{record.get('tool', 'code')}: {_short(record.get('prompt'))} -> {said}  #{record.get('call', '')}"
+        case "code" | "code_refusal":
+            said = f"  {record.get('code')}: {record.get('reason')}" if "code" in record else ""
+            return f"{record.get('agent')} step {record.get('step')}: {_short(record.get('text'))}{said}"
         case _:
-            left = {key: value for key, value in record.items() if key not in ("seq", "time", "kind", "prev", "hash")}
+            left = {key: value for key, value in record.items() if key not in _HIDDEN}
             return _short(left)
+
+
+_HIDDEN = ("seq", "time", "kind", "prev", "hash", "sig")
 
 
 def _decisions(record: Mapping[str, object]) -> str:
     decisions = record.get("decisions")
     if not isinstance(decisions, list) or not decisions:
         return "no hook"
-    told = [f"{one.get('hook')}={one.get('verdict')}" for one in decisions if isinstance(one, dict)]
-    return " ".join(told)
+    return " ".join(_decision(one) for one in decisions if isinstance(one, dict))
+
+
+def _decision(one: Mapping[str, object]) -> str:
+    rule = f" ({one['rule']})" if one.get("rule") else ""
+    return f"{one.get('hook')}={one.get('verdict')}{rule}{' [shadow]' if one.get('shadow') else ''}"
 
 
 def _short(value: object) -> str:

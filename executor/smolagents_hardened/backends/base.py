@@ -1,4 +1,4 @@
-"""What a backend is: something that starts a confined box and can end it. Every backend passes one conformance suite."""
+"""What a backend is: something that starts a confined box and can end it; all of them pass one conformance suite."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ except ImportError as error:
     raise BackendUnavailable("the Docker SDK is missing. Run: pip install 'smolagents-hardened[docker]'") from error
 
 from smolagents_hardened.backends import docker_engine, docker_image, docker_owner
-from smolagents_hardened.backends.docker_box import DockerBox, remove
+from smolagents_hardened.backends.docker_box import Debts, DockerBox, remove
 from smolagents_hardened.backends.docker_channel import AttachChannel
 from smolagents_hardened.backends.docker_config import Config, Plan, container_config, pick_user
 from smolagents_hardened.backends.docker_witness import ENGINE_LAYERS, Witnesses
@@ -54,6 +54,7 @@ class DockerBackend:
         self._client = client if client is not None else docker_engine.connect()
         self._base = base
         self._progress = progress
+        self._debts = Debts()
         self._manifest: Manifest | None = None  # set by the first `manifest`
         self._lock = threading.Lock()  # one look for the image at a time
         try:
@@ -73,7 +74,7 @@ class DockerBackend:
         """The manifest of the image that fits this installation; the image is built where it is missing."""
         with self._lock:
             if self._manifest is None:
-                with docker_engine.translated("prepare the image"):
+                with docker_engine.translated("prepare the image"), docker_engine.patient(self._client):
                     self._manifest = docker_image.ensure(self._client, self._progress, self._base)
             return self._manifest
 
@@ -81,6 +82,8 @@ class DockerBackend:
         """Start a box. Raises BackendUnavailable or NotEnforced; never leaves half a box behind."""
         manifest = self.manifest()
         docker_owner.watch(self._client)
+        with docker_engine.translated("remove what an earlier box left"):
+            self._debts.settle(self._client)
         token = secrets.token_hex(8)
         plan = Plan(
             request=request,
@@ -90,11 +93,7 @@ class DockerBackend:
             labels=(*request.labels, (SESSION_LABEL, token), (docker_owner.OWNER_LABEL, docker_owner.owner())),
             has_swappiness=self._engine.cgroup_version == 1,
         )
-        with docker_engine.translated("create a box"):
-            created = self._client.api.create_container_from_config(  # type: ignore[no-untyped-call]
-                self._config(plan), f"{NAME}{token}"
-            )
-        container = str(created["Id"])
+        container = self._create(plan, f"{NAME}{token}")
         with contextlib.ExitStack() as undo:
             undo.callback(self._discard, container)
             with docker_engine.translated("start a box"):
@@ -110,17 +109,30 @@ class DockerBackend:
         if self._owns_client:
             self._client.close()
 
+    def _create(self, plan: Plan, name: str) -> str:
+        try:
+            with docker_engine.translated("create a box"):
+                created = self._client.api.create_container_from_config(  # type: ignore[no-untyped-call]
+                    self._config(plan), name
+                )
+        except BackendError:
+            self._debts.owe(name)  # an engine that hangs may still carry it out, later
+            raise
+        return str(created["Id"])
+
     def _start(self, container: str, plan: Plan, manifest: Manifest, undo: contextlib.ExitStack) -> DockerBox:
         channel = AttachChannel(self._client, container)
         undo.callback(channel.close)
         self._client.api.start(container)
         witnesses = Witnesses(self._engine, plan, self._client.api.inspect_container(container))
-        return DockerBox(self._client, channel, witnesses, manifest)
+        return DockerBox(self._client, channel, witnesses, manifest, self._debts)
 
     def _discard(self, container: str) -> None:
         # The error that brought us here is the one to tell; what cannot be removed now, the reaper will.
-        with contextlib.suppress(BackendError):
+        try:
             remove(self._client, container)
+        except BackendError:
+            self._debts.owe(container)
 
     def _config(self, plan: Plan) -> Config:
         return container_config(plan)

@@ -25,6 +25,26 @@ CONFLICT = 409  # the engine's answer when the container has ended already, or i
 SIGNALS = frozenset(number.value for number in signal.Signals)
 
 
+class Debts:
+    """Containers that could not be removed because the engine was away; they are as soon as it is asked for a box."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: set[str] = set()  # names or ids
+
+    def owe(self, container: str) -> None:
+        """Note one; one that does not exist when its turn comes is forgotten."""
+        with self._lock:
+            self._names.add(container)
+
+    def settle(self, client: docker.DockerClient) -> None:
+        """Remove what is noted. Raises BackendError, and keeps the rest noted, where the engine refuses."""
+        with self._lock:
+            for name in tuple(self._names):
+                remove(client, name)
+                self._names.discard(name)
+
+
 class DockerBox:
     """A running container. `interrupt`, `kill` and `close` may be called by any thread.
 
@@ -33,8 +53,14 @@ class DockerBox:
     """
 
     def __init__(
-        self, client: docker.DockerClient, channel: AttachChannel, witnesses: Witnesses, manifest: Manifest
+        self,
+        client: docker.DockerClient,
+        channel: AttachChannel,
+        witnesses: Witnesses,
+        manifest: Manifest,
+        debts: Debts,
     ) -> None:
+        self._debts = debts
         self.id = str(witnesses.raw_inspect["Id"])
         self.channel: Channel = channel
         self._attached = channel
@@ -99,7 +125,11 @@ class DockerBox:
         with self._lock:
             if self._is_closed:
                 return
-            remove(self._client, self.id)
+            try:
+                remove(self._client, self.id)
+            except BackendError:
+                self._debts.owe(self.id)
+                raise
             self._is_closed = True
 
     def _is_foreign(self) -> bool:

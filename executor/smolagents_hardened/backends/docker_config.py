@@ -13,7 +13,7 @@ from smolagents_hardened.limits import MIB, Limits
 
 Config = dict[str, object]
 
-SCRATCH = "/tmp"
+SCRATCH = "/tmp"  # nosec B108 - a tmpfs of the box's own
 # No user of the host has a number in this range (systemd's dynamic users and subuid ranges end below it), and the
 # kernel counts processes, keys and pending signals per number. Two boxes share one with a chance of one in a billion.
 USERS = range(1_100_000_000, 2_100_000_000)
@@ -97,6 +97,7 @@ def container_config(plan: Plan) -> Config:
         "Hostname": "box",
         "Tty": False,
         "OpenStdin": True,
+        "StopSignal": "SIGKILL",  # an engine that stops: nothing in a box deserves time to end
         "StdinOnce": True,  # the box sees the end of its wire when we let go of it
         "AttachStdin": True,
         "AttachStdout": True,

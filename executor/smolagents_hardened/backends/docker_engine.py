@@ -15,7 +15,8 @@ from smolagents_hardened.backends.docker_witness import Engine
 from smolagents_hardened.errors import BackendError, BackendUnavailable
 
 OLDEST_API = (1, 41)  # engine 20.10: private cgroup namespaces; older ones drop options we rely on without a word
-TIMEOUT_S = 120  # for one engine call on a loaded machine; an image build streams and is not bound by it
+TIMEOUT_S = 20  # for one engine call on a loaded machine: a frozen engine must not hold a step for minutes
+IMAGE_TIMEOUT_S = 600  # without a word from the engine while it makes an image
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 EngineErrors = (DockerException, requests.RequestException)
 
@@ -27,6 +28,16 @@ def connect() -> docker.DockerClient:
         return docker.from_env(timeout=TIMEOUT_S)
     except (OSError, *EngineErrors) as error:
         raise BackendUnavailable(f"no Docker engine can be used here: {_advice(error)}") from error
+
+
+@contextlib.contextmanager
+def patient(client: docker.DockerClient) -> Iterator[None]:
+    """Image work takes as long as it takes: a longer timeout for the calls in this block."""
+    client.api.timeout = IMAGE_TIMEOUT_S
+    try:
+        yield
+    finally:
+        client.api.timeout = TIMEOUT_S
 
 
 def _knock(host: str) -> None:

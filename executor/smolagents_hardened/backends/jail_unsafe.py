@@ -8,6 +8,7 @@ raises OSError whose text names the step, and the one who calls must then end it
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -135,6 +136,14 @@ def bind(source: str, target: str, flags: int) -> None:
     times = os.statvfs(target).f_flag
     kept |= times & (1024 | 2048) | (1 << 21 if times & 4096 else 0)
     mount("none", target, flags=MS_BIND | MS_REMOUNT | kept | flags)
+
+
+def close_all_but(kept: int) -> None:
+    """Close every descriptor but 0, 1, 2 and `kept`. By the list of /proc: the limit on numbers may be a million."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != kept:
+            with contextlib.suppress(OSError):  # the list itself had one, which is closed by now
+                os.close(int(name))
 
 
 def enter_root() -> None:

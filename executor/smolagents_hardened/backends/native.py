@@ -73,10 +73,13 @@ class NativeBackend:
         root = self._found()
         _refuse_more_than_there_is(request.limits)
         try:
-            return self._start(root, request)
-        except SpawnerGone as gone:
-            self._progress(f"{gone}; a fresh one is started")
-            return self._start(root, request)
+            try:
+                return self._start(root, request)
+            except SpawnerGone as gone:
+                self._progress(f"{gone}; a fresh one is started")
+                return self._start(root, request)
+        except OSError as error:
+            raise BackendUnavailable(f"a native box cannot be started: {error}") from error
 
     def close(self) -> None:
         """Nothing: the spawner is shared by every backend of this process, and ends with it."""

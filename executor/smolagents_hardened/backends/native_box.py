@@ -8,7 +8,6 @@ import select
 import signal
 import threading
 import time
-from pathlib import Path
 
 from smolagents_hardened.backends.base import Exit, Manifest
 from smolagents_hardened.backends.enforcement import Enforcement
@@ -19,6 +18,7 @@ from smolagents_hardened.backends.witness import combine
 from smolagents_hardened.errors import BackendError
 
 EXIT_S = 5.0  # from a kill, or the end of the wire, to the end of the process
+GONE = -1  # in place of a descriptor
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -43,6 +43,7 @@ class NativeBox:
         self.enforcement: Enforcement = combine("native", [])  # nothing is known before HELLO
         self._pidfd = started.pidfd
         self._pid = started.pid
+        self._stat = _open_stat(started.pid)  # held open: it is read around every tool call
         self._status = status  # how the box ended comes out of here
         self._witnesses = witnesses
         self._spawner = spawner  # held: it must outlive its boxes
@@ -75,10 +76,11 @@ class NativeBox:
     def cpu_s(self) -> float | None:
         """CPU seconds of the box's one process, its threads included; None when it has ended."""
         try:
-            # proc(5): the name may hold anything, so count from its closing bracket; utime and stime are 14 and 15
-            fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+            raw = os.pread(self._stat, 1024, 0)
         except OSError:
             return None
+        # proc(5): the name may hold anything, so count from its closing bracket; utime and stime are 14 and 15
+        fields = raw.rpartition(b")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def exit(self) -> Exit:
@@ -104,8 +106,9 @@ class NativeBox:
                 return
             self._is_closed = True
             self.channel.close()
-            os.close(self._pidfd)
-            os.close(self._status)
+            stat, self._stat = self._stat, GONE
+            for descriptor in {self._pidfd, stat, self._status} - {GONE}:
+                os.close(descriptor)
         self._spawner.release()
         try:
             self._witnesses.group.remove()
@@ -166,6 +169,13 @@ def read_line(status: int, timeout_s: float) -> dict[str, object]:
         line += piece
     found = json.loads(line)
     return found if isinstance(found, dict) else {}
+
+
+def _open_stat(pid: int) -> int:
+    try:
+        return os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return GONE
 
 
 def has_ended(pidfd: int, timeout_s: float) -> bool:

@@ -21,17 +21,17 @@ class PipeChannel:
     """Owns the host's ends of the pipes: `wire_out` is written to, `wire_in` and `stderr` are read."""
 
     def __init__(self, wire_out: int, wire_in: int, stderr: int) -> None:
+        self._lock = threading.Lock()  # guards `_waker` between `wake` and `close`
+        self._waker: socket.socket | None
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
         # Objects, not numbers: a number that another thread has closed may be somebody else's file by now.
         self._out = io.FileIO(wire_out, "w")
         self._in, self._stderr = io.FileIO(wire_in), io.FileIO(stderr)
         for descriptor in (wire_out, wire_in, stderr):
             os.set_blocking(descriptor, False)
         self._readable = [self._stderr, self._in]  # without those that have ended; the one that was read last is last
-        self._lock = threading.Lock()  # guards `_waker` between `wake` and `close`
-        self._waker: socket.socket | None
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
 
     def send(self, data: bytes, timeout_s: float) -> None:
         """Write all of it. Raises BoxDied when the box is gone and TimeoutError when it does not read."""

@@ -36,7 +36,7 @@ PRUNED_EXTENSIONS = re.compile(r"(_test|_ctypes_test|_xx|xx|_tkinter).*\.so")
 PRUNED_ANYWHERE = re.compile(r"__pycache__|tests?|idle_test|.*\.(pyc|a|exe|bat|sh|h)")
 
 ETC = {
-    "passwd": "root:x:0:0:root:/:/nonexistent\nbox:x:65532:65532:box:/tmp:/nonexistent\n",
+    "passwd": "root:x:0:0:root:/:/nonexistent\nbox:x:65532:65532:box:/tmp:/nonexistent\n",  # nosec B105 - no password is in it
     "group": "root:x:0:\nbox:x:65532:\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }

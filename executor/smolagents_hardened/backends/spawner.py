@@ -10,6 +10,7 @@ import atexit
 import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -111,13 +112,24 @@ class Spawner:
         The caller says `release` once the box has ended.
         """
         with self._lock:
+            spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)  # room for the answer's, before there is a box
             try:
                 socket.send_fds(self._control, [json.dumps(plan).encode()], descriptors)
             except OSError as error:
                 raise self._gone(f"is gone: {error.strerror or error}") from error
-            _, [pidfd] = self._receive(ANSWER_S)
+            finally:
+                os.close(spare)
+            _, received = self._receive(ANSWER_S)
+            if not received:
+                raise self._gone("could not hand over a box: this process has too many open files")
             self._living += 1
-        return Started(pidfd, pid_of(pidfd))
+        try:
+            return Started(received[0], pid_of(received[0]))
+        except OSError:
+            signal.pidfd_send_signal(received[0], signal.SIGKILL)
+            os.close(received[0])
+            self.release()
+            raise
 
     def close(self) -> None:
         """End it, and with it every box of it. Idempotent."""

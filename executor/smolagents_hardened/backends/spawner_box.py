@@ -32,7 +32,7 @@ def enter(plan: dict[str, Any], groups: list[int], standard: tuple[int, int, int
     os.chdir("/tmp")  # nosec B108 - the box's own
     for number, descriptor in enumerate(standard):
         os.dup2(descriptor, number)
-    keep_only(status)
+    jail.close_all_but(status)
     limit(plan["rlimits"])
     jail.forbid_gaining()
     if plan["drop_capabilities"]:
@@ -76,12 +76,6 @@ def mount_all(mounts: list[list[Any]]) -> None:
             jail.mount("tmpfs", target, "tmpfs", flags, "mode=555,size=4k,nr_inodes=2")
         elif os.path.exists(target):
             jail.bind("/dev/null", target, flags)
-
-
-def keep_only(status: int) -> None:
-    """Close every descriptor but 0, 1, 2 and `status`."""
-    os.closerange(3, status)
-    os.closerange(status + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def limit(rlimits: dict[str, int]) -> None:

@@ -48,15 +48,12 @@ def main() -> None:
     settings: Settings = json.loads(sys.argv[-1])
     host = os.getppid()
     os.dup2(int(sys.argv[-2]), CONTROL)
-    os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
+    jail.close_all_but(CONTROL)
     try:
         ready, go = os.pipe()
         pid, _ = jail.clone(EVERY_NAMESPACE)
         if pid == 0:
-            os.close(go)
-            if os.read(ready, 1) == b"!":
-                become_spawner(settings)
-            os._exit(FAILED)
+            become_spawner(settings, ready, go)
         jail.write_maps(pid, settings["uid_map"], settings["gid_map"], deny_setgroups=settings["deny_setgroups"])
         os.write(go, b"!")
     except OSError as error:
@@ -69,25 +66,36 @@ def main() -> None:
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
-def become_spawner(settings: Settings) -> None:
-    """In the child: from the host's mounts to the root, then to its interpreter. Never returns."""
+def become_spawner(settings: Settings, ready: int, go: int) -> None:
+    """In the child: from the host's mounts to the root, then to its interpreter. Never returns and never raises."""
     try:
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-        if not settings["deny_setgroups"]:
-            os.setgroups([])
-        jail.die_with_parent()
-        jail.show_to_self()
-        jail.join_new_keyring()
-        jail.set_hostname("box")
-        make_root(settings["root_flags"])
-        hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-        resource.setrlimit(resource.RLIMIT_STACK, (settings["stack_bytes"], hard))  # read by the C library at its start
-        os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
-        os.set_inheritable(CONTROL, True)
-        os.execve(settings["command"][0], settings["command"], settings["environment"])  # nosec B606
+        os.close(go)
+        if os.read(ready, 1) == b"!":
+            enter_root(settings)
     except OSError as error:
         fail(error)
+    finally:
+        os._exit(FAILED)
+
+
+def enter_root(settings: Settings) -> None:
+    """Be root of the new user namespace, make the root file system, execute its interpreter. Never returns."""
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    if not settings["deny_setgroups"]:
+        os.setgroups([])
+    jail.die_with_parent()
+    jail.show_to_self()
+    jail.join_new_keyring()
+    jail.set_hostname("box")
+    make_root(settings["root_flags"])
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    resource.setrlimit(resource.RLIMIT_STACK, (settings["stack_bytes"], hard))  # read by the C library at its start
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a spawner holds two for each of its boxes
+    jail.close_all_but(CONTROL)
+    os.set_inheritable(CONTROL, True)
+    os.execve(settings["command"][0], settings["command"], settings["environment"])  # nosec B606 - our own interpreter
 
 
 def remove_groups(patterns: list[str]) -> None:

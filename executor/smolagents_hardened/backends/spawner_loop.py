@@ -117,24 +117,28 @@ def start(
 
 
 def become_box(plan: Plan, descriptors: list[int], ready: int, go: int, run_guest: Callable[[], None]) -> None:
-    """In the child: wait for the user map, confine, differ from every other box, run the guest. Never returns."""
-    os.close(go)
-    wire_in, wire_out, stderr, status, *groups = descriptors
+    """In the child: be a box to the end. Never returns or raises: it would be a second spawner from there on."""
     try:
-        if os.read(ready, 1) != b"!":
-            os._exit(1)
-        enter(plan, groups, (wire_in, wire_out, stderr), status)
-    except OSError as error:
-        os.write(status, json.dumps({"failed": str(error.strerror or error), "errno": error.errno}).encode() + b"\n")
-        os._exit(1)
-    differ()
-    sys.argv = ["box", plan["profile"], plan["limits"]]
-    try:
-        run_guest()
-    except BaseException:  # noqa: BLE001 - nothing may unwind into the spawner's loop
+        os.close(go)
+        if os.read(ready, 1) == b"!" and confine(plan, descriptors):
+            differ()
+            sys.argv = ["box", plan["profile"], plan["limits"]]
+            run_guest()
+    except BaseException:  # noqa: BLE001 - see above
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(1)
+
+
+def confine(plan: Plan, descriptors: list[int]) -> bool:
+    """Carry the plan out; False, with the reason in the status pipe, where a step of it is refused."""
+    wire_in, wire_out, stderr, status, *groups = descriptors
+    try:
+        enter(plan, groups, (wire_in, wire_out, stderr), status)
+    except OSError as error:
+        os.write(status, json.dumps({"failed": str(error.strerror or error), "errno": error.errno}).encode() + b"\n")
+        return False
+    return True
 
 
 def differ() -> None:

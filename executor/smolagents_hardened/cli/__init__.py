@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from smolagents_hardened.cli import audit, doctor, image, run, selftest
+from smolagents_hardened.cli import audit, doctor, image, policy, run, selftest
 from smolagents_hardened.errors import ConfigError, HardenedError, RunStopped
 
-COMMANDS = (run, image, audit, doctor, selftest)  # each has `add(commands)`
+COMMANDS = (run, image, policy, audit, doctor, selftest)  # each has `add(commands)`
 
 
 def main(argv: Sequence[str] | None = None) -> int:

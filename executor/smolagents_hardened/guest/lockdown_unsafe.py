@@ -215,7 +215,7 @@ SCRATCH_RIGHTS = (
     *(MAKE_DIRECTORY, MAKE_FILE, MAKE_LINK, MOVE, TRUNCATE),
 )
 # Where glibc keeps POSIX semaphores, sem_overview(7); a backend that gives one bounds it.
-SHARED_MEMORY = "/dev/shm"
+SHARED_MEMORY = "/dev/shm"  # nosec B108 - a tmpfs of the box's own
 SHARED_MEMORY_RIGHTS = READ_FILE | READ_DIRECTORY | WRITE_FILE | REMOVE_FILE | MAKE_FILE
 TCP_BIND_AND_CONNECT = 0b11  # ABI 4
 ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # ABI 6

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.selftest.plant import Hit
@@ -127,7 +126,6 @@ class Report:
     started: str  # UTC, ISO 8601
     seconds: float
     results: tuple[Result, ...]
-    enforcement: Enforcement | None = None
     config: str | None = None  # the file that the configuration came from
 
     @property

@@ -30,7 +30,6 @@ def render(report: Report) -> str:
                 "name": "smolagents-hardened selftest",
                 "version": report.version,
                 "semanticVersion": report.version,
-                "informationUri": "https://github.com/huggingface/smolagents",
                 "rules": rules,
             }
         },

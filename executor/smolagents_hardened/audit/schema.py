@@ -1,0 +1,174 @@
+"""The JSON schema of every record, as data: what a reader of a trail may rely on. `docs/audit.schema.json` is made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
+_ANY: dict[str, Any] = {}
+_HASH: dict[str, Any] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_TEXTS: dict[str, Any] = {"type": "array", "items": _TEXT}
+_VERDICT: dict[str, Any] = {"enum": ["stop", "deny", "ask", "respond", "modify", "allow"]}
+# A long or odd text is an object with `$type`; see audit/plain.py.
+_PLAIN_TEXT: dict[str, Any] = {"anyOf": [_TEXT, {"type": "object", "required": ["$type"]}]}
+_DIGEST: dict[str, Any] = _TEXT  # keyed, and so no plain SHA-256, where a secret was redacted
+
+_DECISION: dict[str, Any] = {
+    "type": "object",
+    "description": "What one hook said in one round; with `shadow` it did not count.",
+    "required": ["hook", "round", "verdict"],
+    "properties": {
+        **{name: _PLAIN_TEXT for name in ("hook", "reason", "code", "prompt", "rule", "version")},
+        "round": _WHOLE,
+        "verdict": _VERDICT,
+        "arguments": _ANY,
+        "value": _ANY,
+        "shadow": {"const": True},
+    },
+    "additionalProperties": False,
+}
+_DECISIONS: dict[str, Any] = {"type": "array", "items": {"anyOf": [_DECISION, {"required": ["$type"]}]}}
+_WHERE: dict[str, Any] = {"run": _TEXT, "step": _WHOLE, "agent": _TEXT, "delegation": _TEXTS}
+_CALL: dict[str, Any] = {
+    **_WHERE,
+    "call": _TEXT,
+    "tool": _TEXT,
+    "arguments": _ANY,
+    "requested": _ANY,
+    "digest": _DIGEST,
+    "labels": _TEXTS,
+    "grants": _TEXTS,
+    "decisions": _DECISIONS,
+}
+_OBJECT: dict[str, Any] = {"type": "object"}
+
+# kind -> (what it says, its fields, those of them that need not be there)
+KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
+    "run": (
+        "A governor begins its work.",
+        {"run": _TEXT, "hooks": _TEXTS, "package": _TEXT, "python": _TEXT},
+        frozenset(),
+    ),
+    "policy_load": (
+        "A set of rules is in force from here on; `error`: a changed file is not, since it is not valid.",
+        {
+            **{name: _TEXT for name in ("run", "hook", "digest", "default", "mode", "error")},
+            "shadow": {"type": "boolean"},
+            "rules": _WHOLE,
+            "budgets": {"type": "array"},
+        },
+        frozenset({"default", "mode", "rules", "budgets", "error"}),
+    ),
+    "delegation": (
+        "What the agent was lent, the outermost grant first.",
+        {"run": _TEXT, "grants": {"type": "array", "items": _OBJECT}},
+        frozenset(),
+    ),
+    "box_start": (
+        "A box is up: every layer as it was read back, and the image by its content.",
+        {"run": _TEXT, "box": _TEXT, "image": _TEXT, "backend": _TEXT, "enforcement": _OBJECT},
+        frozenset(),
+    ),
+    "box_end": ("A box was ended by its owner.", {"run": _TEXT}, frozenset()),
+    "box_died": ("A box ended by itself.", {"run": _TEXT, "step": _WHOLE, "reason": _PLAIN_TEXT}, frozenset({"step"})),
+    "violation": (
+        "A box broke the protocol and was ended.",
+        {"run": _TEXT, "step": _WHOLE, "reason": _PLAIN_TEXT},
+        frozenset({"step"}),
+    ),
+    "limit": (
+        "A limit, or an interrupt, ended a step.",
+        {"run": _TEXT, "step": _WHOLE, "limit": _TEXT, "reason": _PLAIN_TEXT, "state_lost": {"type": "boolean"}},
+        frozenset(),
+    ),
+    "code": (
+        "A snippet is about to run.",
+        {**_WHERE, "text": _PLAIN_TEXT, "digest": _DIGEST, "decisions": _DECISIONS},
+        frozenset(),
+    ),
+    "code_refusal": (
+        "A snippet is not run.",
+        {
+            **_WHERE,
+            "text": _PLAIN_TEXT,
+            "digest": _DIGEST,
+            "decisions": _DECISIONS,
+            "reason": _PLAIN_TEXT,
+            "code": _PLAIN_TEXT,
+        },
+        frozenset(),
+    ),
+    "approval": (
+        "A person's answer (or nobody's: `answered` is false) to one question about one call or snippet.",
+        {
+            **{name: _TEXT for name in ("run", "digest", "call", "tool", "ticket")},
+            **{name: _PLAIN_TEXT for name in ("hook", "prompt", "reason", "code")},
+            "verdict": _VERDICT,
+            "answered": {"type": "boolean"},
+            "waited_us": _WHOLE,
+            "edited": _ANY,
+            "value": _ANY,
+        },
+        frozenset({"call", "tool", "edited", "value"}),
+    ),
+    "intent": (
+        "A call is about to be made (`effect` allow), or answered without running the tool (respond).",
+        {**_CALL, "effect": {"enum": ["allow", "respond"]}},
+        frozenset({"requested", "labels", "grants"}),
+    ),
+    "refusal": (
+        "A call is not made.",
+        {**_CALL, "reason": _PLAIN_TEXT, "code": _PLAIN_TEXT},
+        # A call of a tool that does not exist, or with arguments that do not fit, never became one.
+        frozenset({"requested", "labels", "grants", "call", "delegation", "arguments", "digest", "decisions"}),
+    ),
+    "outcome": (
+        "What came of a call whose intent is on record.",
+        {
+            **{name: _TEXT for name in ("run", "call", "tool", "error_type")},
+            "status": {"enum": ["ok", "error", "responded", "unknown", "stopped", "interrupted"]},
+            "duration_us": _WHOLE,
+            "result": _ANY,
+            "result_digest": _DIGEST,
+            "error": _PLAIN_TEXT,
+            "labels": _TEXTS,
+            "replaced_by": _TEXTS,
+            **{name: _PLAIN_TEXT for name in ("withheld", "code", "stopped")},
+        },
+        frozenset(
+            {"result", "result_digest", "error_type", "error", "labels", "replaced_by", "withheld", "code", "stopped"}
+        ),
+    ),
+    "end": (
+        "A governor has ended its work; what was used of its budgets.",
+        {"run": _TEXT, "used": {"type": "array", "items": _OBJECT}},
+        frozenset({"used"}),
+    ),
+    "recovered": ("A line that a crash had torn stood here.", {"torn": _OBJECT}, frozenset()),
+    "rotated": ("The trail goes on in a new file; `previous` is the name of the one before.", {"previous": _TEXT}, frozenset()),
+    "signed": ("Nothing but a signature of all that stands before.", {}, frozenset()),
+}  # fmt: skip
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of one line."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A record of the audit trail of smolagents-hardened",
+        "description": "One line, in RFC 8785 form. `hash` is SHA-256 over the record without hash and sig; `prev` is"
+        " the hash of the record before; `sig` is an Ed25519 signature (hex) of the hash.",
+        "type": "object",
+        "required": ["kind"],
+        "oneOf": [_kind(kind, *parts) for kind, parts in sorted(KINDS.items())],
+    }
+
+
+def _kind(kind: str, says: str, fields: dict[str, Any], optional: frozenset[str]) -> dict[str, Any]:
+    chain = {"kind": {"const": kind}, "seq": _WHOLE, "time": _TEXT, "prev": _HASH, "hash": _HASH}
+    return {
+        "description": says,
+        "properties": {**chain, "sig": {"type": "string", "pattern": "^[0-9a-f]{128}$"}, "keyed": {"const": True}, **fields},
+        "required": sorted([*chain, *(fields.keys() - optional)]),
+        "additionalProperties": False,
+    }  # fmt: skip

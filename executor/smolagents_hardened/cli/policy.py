@@ -1,0 +1,76 @@
+"""`hardened policy check | test | replay`: a policy file, looked over and tried before it is used."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    policy = commands.add_parser("policy", help="a policy file, before it is used")
+    actions = policy.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="errors with line numbers, and rules that can never decide")
+    check.add_argument("file", type=Path)
+    check.set_defaults(command=_check)
+    test = actions.add_parser("test", help="judge the calls of a file of cases, and compare")
+    test.add_argument("file", type=Path)
+    test.add_argument("cases", type=Path)
+    test.set_defaults(command=_test)
+    replay = actions.add_parser(
+        "replay", help="judge the calls of a trail again: what would have been decided otherwise"
+    )
+    replay.add_argument("file", type=Path)
+    replay.add_argument("trail", type=Path)
+    replay.add_argument("--all", action="store_true", help="show the calls that end the same, too")
+    replay.set_defaults(command=_replay)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from smolagents_hardened.governance.check import check
+
+    findings = check(arguments.file)
+    for finding in findings:
+        print(f"{'error' if finding.is_error else 'warning'}: {finding.message}")
+    errors = sum(finding.is_error for finding in findings)
+    if not errors:
+        from smolagents_hardened.governance.policy import Policy
+
+        policy = Policy.from_file(arguments.file)
+        print(f"ok: {len(policy.contents.rules)} rules, default {policy.contents.default}, sha256 {policy.digest}")
+    return 1 if errors else 0
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    from smolagents_hardened.audit.report import neutral
+    from smolagents_hardened.governance.cases import try_cases
+    from smolagents_hardened.governance.policy import Policy
+
+    tried = try_cases(Policy.from_file(arguments.file), arguments.cases)
+    for one in tried:
+        print(
+            neutral(f"{'ok  ' if one.is_right else 'FAIL'} {one}" + ("" if one.is_right else f"; not {one.expected}"))
+        )
+    wrong = sum(not one.is_right for one in tried)
+    print(f"{len(tried) - wrong} of {len(tried)} cases as expected")
+    return 1 if wrong else 0
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from smolagents_hardened.audit.report import neutral
+    from smolagents_hardened.governance.cases import replay
+    from smolagents_hardened.governance.policy import Policy
+
+    counts = {"same": 0, "different": 0, "unknown": 0}
+    for one in replay(Policy.from_file(arguments.file), arguments.trail):
+        kind = "unknown" if one.explanation is None else "different" if one.is_different else "same"
+        counts[kind] += 1
+        if one.explanation is None:
+            said = "cannot be judged: the record does not hold its arguments whole"
+        else:
+            decision = one.explanation.decision
+            said = f"now {decision.verdict} by {decision.rule}: {decision.reason}"
+        if arguments.all or kind != "same":
+            print(neutral(f"record {one.seq}: {one.tool} was {one.was}, {said}"))
+    print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    return 1 if counts["different"] else 0

@@ -1,0 +1,103 @@
+"""The JSON schema of a policy file, as data, for editors. `docs/policy.schema.json` is made of it.
+
+`policy.py` and `rules.py` check more than a schema can say, with better messages; a test holds both to the same keys.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smolagents_hardened.governance.rules import EFFECTS, ON_TIMEOUT
+
+_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
+_TEXTS: dict[str, Any] = {"type": "array", "items": _TEXT}
+_AMOUNT: dict[str, Any] = {"type": "number", "minimum": 0}
+_LENGTH: dict[str, Any] = {"type": "integer", "minimum": 0}
+_NAMES: dict[str, Any] = {"anyOf": [_TEXT, {**_TEXTS, "minItems": 1}]}
+_PREDICATES: dict[str, Any] = {"$ref": "#/$defs/predicates"}
+
+PREDICATES: dict[str, Any] = {
+    "equals": {"description": "The same value of the same type (1 is not true, nor \"1\")."},
+    "in": {"type": "array", "description": "One of these values."},
+    "regex": {"type": "string", "description": "The whole text matches this RE2 pattern; a dot is any character."},
+    "contains": {**_TEXT, "description": "This text occurs in it."},
+    "min": {"type": "number"},
+    "max": {"type": "number"},
+    "min_length": _LENGTH,
+    "max_length": _LENGTH,
+    "below": {"type": "string", "pattern": "^/", "description": "An absolute path at or below this one, without `..`."},
+    "url": {
+        "type": "object",
+        "description": "An absolute URL that no two readers take for different ones.",
+        "properties": {
+            "scheme": _NAMES,
+            "host": _NAMES,
+            "port": {"type": "array", "items": {"type": "integer"}},
+            "path_below": {"type": "string", "pattern": "^/"},
+        },
+        "minProperties": 1,
+        "additionalProperties": False,
+    },
+    "present": {"type": "boolean", "description": "The argument was given."},
+    "known": {"type": "boolean", "description": "Its texts occur in the task or in a trusted result."},
+    "not": _PREDICATES,
+}  # fmt: skip
+
+RULE: dict[str, Any] = {
+    "id": _TEXT,
+    "tool": {**_TEXT, "description": "A name, or a glob with * ? [...]."},
+    "agent": {**_TEXT, "description": "A name or a glob."},
+    "delegation": {**_TEXT, "description": "A glob over the names of the agents, outermost first, joined by /."},
+    "after": {**_TEXTS, "description": "Only once results with all these labels were seen."},
+    "when": {"type": "object", "additionalProperties": _PREDICATES, "description": "argument -> predicates"},
+    "cel": {**_TEXT, "description": "A CEL expression over tool, agent, delegation, labels, args."},
+    "effect": {"enum": list(EFFECTS)},
+    "reason": {**_TEXT, "description": "What people and the model read."},
+    "timeout_s": {"type": "number", "exclusiveMinimum": 0},
+    "on_timeout": {"enum": list(ON_TIMEOUT)},
+    "approvers": _TEXTS,
+    "value": {"description": "effect respond: what the code gets in the tool's place."},
+    "set": {"type": "object", "minProperties": 1, "description": "effect modify: arguments to put in."},
+}
+
+BUDGET: dict[str, Any] = {
+    "tool": _TEXT,
+    "agent": _TEXT,
+    "per": {"enum": ["run", "agent", "tool"]},
+    "calls": _LENGTH,
+    "every_s": {"type": "number", "exclusiveMinimum": 0},
+    "wall_s": _AMOUNT,
+    "cost": _AMOUNT,
+    "exhausted": {"enum": ["deny", "stop"]},
+    "reason": {"type": "string"},
+}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a policy."""
+    budget = {**_table(BUDGET), "anyOf": [{"required": [name]} for name in ("calls", "wall_s", "cost")]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A policy of smolagents-hardened (TOML, YAML or JSON)",
+        **_table(
+            {
+                "default": {"enum": ["allow", "deny"]},
+                "mode": {"enum": ["enforce", "shadow"]},
+                "tools": _TEXTS,
+                "rule": {"type": "array", "items": _table(RULE, "tool", "effect")},
+                "label": {
+                    "type": "array",
+                    "items": _table({"tool": _TEXT, "add": {**_TEXTS, "minItems": 1}}, "tool", "add"),
+                },
+                "budget": {"type": "array", "items": budget},
+                "prices": {"type": "object", "additionalProperties": _AMOUNT},
+            },
+            "default",
+        ),
+        "$defs": {"predicates": {**_table(PREDICATES), "minProperties": 1}},
+    }
+
+
+def _table(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    made: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**made, "required": list(required)} if required else made
