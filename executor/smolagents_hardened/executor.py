@@ -41,12 +41,14 @@ from smolagents_hardened.plain import unwrapped
 from smolagents_hardened.scope import without_pythons_own
 from smolagents_hardened.session import Session
 from smolagents_hardened.state import State
+from smolagents_hardened.step import Answer
 from smolagents_hardened.toolbox import Toolbox
 from smolagents_hardened.unsandboxed import interpreters, local_agents
 from smolagents_hardened.wire.json_text import Tree
 from smolagents_hardened.wire.schema import is_name
 from smolagents_hardened.wire.values import EncodeBudget, Encoded, EncodeError, encode
 
+LARGE_BYTES = 16 * 2**20  # about half a second on its way: worth a line
 STATE_LOST = (
     " The sandbox was replaced: all variables, functions and imports of earlier steps are gone. Define them again."
 )
@@ -126,6 +128,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             )
         try:
             return self._run(code_action)
+        except RunStopped as stopped:
+            self._stopped = stopped
+            raise
         finally:
             self._entered.release()
 
@@ -147,7 +152,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         session = self._session
         if session is not None:
             session.interrupt(reason)
-            self._governor.interrupt(reason)
+        self._governor.interrupt(reason)
 
     @property
     def enforcement(self) -> Enforcement | None:
@@ -206,9 +211,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._toolbox.begin_step()
         try:
             outcome = session.run(code, self.config.wall_s)
-        except RunStopped as stopped:
-            self._stopped = stopped
-            raise
         finally:
             AT_WORK.reset(at_work)
             if self._live is not None:
@@ -259,6 +261,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             self._is_configured = True
         if self._unsent:
             encoded = self._encode(self._unsent)
+            self._say_if_large("variables", encoded)
             session.set(cast(dict[str, Tree], encoded.tree), encoded)
             self._unsent = {}
 
@@ -266,7 +269,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         limits = self.config.limits
         box = self._backend.start(BoxRequest(limits, required=self.config.required))
         self._finalizer = weakref.finalize(self, _let_go, box)
-        session = Session(box, limits, self._toolbox.serve, self._print, self._refused)
+        session = Session(box, limits, self._serve, self._print, self._refused)
         with self._recorded():
             session.open()
         self._session = session
@@ -325,6 +328,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             self.trail.append(kind, run=self._run_id, step=self._step, reason=str(error))
             raise
 
+    def _serve(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
+        answer = self._toolbox.serve(tool, args, kwargs)
+        if answer.encoded is not None:
+            self._say_if_large(f"the result of {tool}", answer.encoded)
+        return answer
+
     def _functions(self) -> dict[str, Callable[..., object]]:
         return without_pythons_own(self.config.functions)
 
@@ -364,6 +373,10 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             self._live.write(text)
         if self._on_print is not None:
             self._on_print(text)
+
+    def _say_if_large(self, what: str, encoded: Encoded) -> None:
+        if encoded.size_bytes >= LARGE_BYTES:
+            self._say(f"sending {what} to the sandbox: {encoded.size_bytes // 2**20} MiB")
 
     def _say(self, line: str) -> None:
         if self._logger is not None:

@@ -16,12 +16,22 @@ import pytest
 from PIL import Image
 from rich.console import Console
 from smolagents import ActionStep, AgentLogger, CodeAgent, FinalAnswerStep, LogLevel, PlanningStep, tool
+from smolagents.local_python_executor import InterpreterError
 from smolagents.models import MODEL_REGISTRY, ChatMessageStreamDelta
 from smolagents.utils import AgentError, AgentExecutionError
 from tests.support.backends import backend
 from tests.support.models import CodeModel, PlanningModel
 
-from smolagents_hardened import ConfigError, Decision, HardenedExecutor, ToolCall, hardened_agent, register
+from smolagents_hardened import (
+    CodeCall,
+    ConfigError,
+    Decision,
+    HardenedExecutor,
+    RunStopped,
+    ToolCall,
+    hardened_agent,
+    register,
+)
 
 MakeAgent = Callable[..., CodeAgent]
 
@@ -242,6 +252,57 @@ def test_interrupt_while_a_tool_runs(make_agent: MakeAgent) -> None:
     assert "enough" in agent.memory.steps[1].error.message
     outcomes = [r for r in executor.trail.records() if r["kind"] == "outcome" and r["tool"] == "slow"]
     assert [record["status"] for record in outcomes] == ["ok"]
+
+
+def test_interrupt_while_a_person_is_asked(make_agent: MakeAgent) -> None:
+    """The wait for a person's answer ends at once with the reason, in the step's memory and in the trail."""
+    asked = threading.Event()
+
+    def person(call: object, prompt: str, timeout_s: float | None) -> bool:
+        asked.set()
+        time.sleep(30)
+        return True
+
+    options = {"governance": lambda call: Decision.ask("May it?"), "approver": person}
+    agent = make_agent("double(1)", "final_answer('on')", options=options)
+    executor = agent.python_executor
+    executor.start()
+
+    def interrupt() -> None:
+        asked.wait(20)
+        executor.interrupt("nobody is here")
+
+    threading.Thread(target=interrupt).start()
+    started = time.monotonic()
+    executor.send_tools(agent.tools)
+    with pytest.raises(InterpreterError, match="nobody is here"):
+        executor("double(1)")
+    assert time.monotonic() - started < 10
+    assert "nobody is here" in json.dumps(list(executor.trail.records()))
+
+
+def test_a_stop_before_the_code_stands_in_memory(make_agent: MakeAgent) -> None:
+    """A hook that looks at code may stop the run before any of it runs; the reason stands in the step's memory."""
+
+    class Reader:
+        def before_tool_call(self, call: ToolCall) -> Decision:
+            return Decision.allow()
+
+        def before_code(self, code: CodeCall) -> Decision:
+            return Decision.stop("not this code")
+
+    agent = make_agent("final_answer(1)", options={"governance": Reader()})
+    with pytest.raises(RunStopped, match="not this code"):
+        agent.run("go")
+    assert "not this code" in str(agent.memory.steps[-1].error)
+
+
+def test_large_transfers_are_announced(make_agent: MakeAgent) -> None:
+    """What takes a while to send is said to the logger, so that nothing seems to hang."""
+    console = Console(file=StringIO(), force_terminal=False, width=100)
+    agent = make_agent("final_answer(len(large))", logger=AgentLogger(level=LogLevel.INFO, console=console))
+    assert agent.run("go", additional_args={"large": b"x" * (20 * 2**20)}) == 20 * 2**20
+    assert "sending variables to the sandbox: 20 MiB" in console.file.getvalue()
 
 
 # ---- saving ------------------------------------------------------------------------------------------------

@@ -33,11 +33,11 @@ def connect() -> docker.DockerClient:
 @contextlib.contextmanager
 def patient(client: docker.DockerClient) -> Iterator[None]:
     """Image work takes as long as it takes: a longer timeout for the calls in this block."""
-    client.api.timeout = IMAGE_TIMEOUT_S
+    usual, client.api.timeout = client.api.timeout, IMAGE_TIMEOUT_S
     try:
         yield
     finally:
-        client.api.timeout = TIMEOUT_S
+        client.api.timeout = usual
 
 
 def _knock(host: str) -> None:
