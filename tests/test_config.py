@@ -126,3 +126,18 @@ def test_contradicting_limits_are_refused(limits: dict[str, object]) -> None:
     """Limits that cannot hold together are refused."""
     with pytest.raises(ConfigError):
         Limits.from_mapping(limits)
+
+
+@pytest.mark.parametrize(
+    ("given", "limits"), [(None, {}), (5, {"*": 5}), (0.5, {"*": 0.5}), ({"slow": 2, "*": 9}, {"slow": 2, "*": 9})]
+)
+def test_tool_timeouts(given: object, limits: dict[str, float]) -> None:
+    """Seconds for all tools, or by name."""
+    assert from_options([], Options(tool_timeouts=given)).tool_timeouts == limits  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [0, -1, True, "5", {"slow": None}, float("inf"), float("nan")])
+def test_odd_tool_timeouts_are_refused(given: object) -> None:
+    """What is no positive number of seconds is named."""
+    with pytest.raises(ConfigError, match="tool_timeouts"):
+        from_options([], Options(tool_timeouts=given))  # type: ignore[arg-type]

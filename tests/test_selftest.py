@@ -15,6 +15,7 @@ from sarif_pydantic import Sarif
 from tests.support.backends import DECLARED, backend
 from tests.support.docker_boxes import ChangedBackend
 
+from smolagents_hardened import toolbox
 from smolagents_hardened.backends.base import BoxRequest
 from smolagents_hardened.backends.docker_config import PYTHON, START, Config
 from smolagents_hardened.backends.enforcement import REQUIRED
@@ -22,13 +23,16 @@ from smolagents_hardened.cli import main
 from smolagents_hardened.confinement.profile import load_profile
 from smolagents_hardened.errors import BackendUnavailable, ConfigError
 from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.governor import Governor
+from smolagents_hardened.governance.served import Value
 from smolagents_hardened.limits import Limits
-from smolagents_hardened.selftest import as_json, junit, kernel, sarif, table
+from smolagents_hardened.selftest import as_json, junit, kernel, resources, sarif, table
 from smolagents_hardened.selftest.bench import Bench
 from smolagents_hardened.selftest.plant import VARIABLE, Plant
 from smolagents_hardened.selftest.probe import Evidence, Probe, Report, Result, State
 from smolagents_hardened.selftest.promises import PROMISES
 from smolagents_hardened.selftest.run import ITEMS, attempt, run, select
+from smolagents_hardened.toolbox import Toolbox
 
 PROBES = [item for item in ITEMS if isinstance(item, Probe)]
 WHOLE_S = 60.0
@@ -273,6 +277,50 @@ def test_a_box_that_lacks_a_required_layer_is_refused() -> None:
         found = run({"backend": made}, items=select("enforced.network", "files.read"))
     assert {result.state for result in found.results} == {State.NOT_RUN}
     assert "root_filesystem is absent" in found.results[0].message
+
+
+# ---- a weak host --------------------------------------------------------------------------------
+
+
+def broken(prefix: str) -> set[str]:
+    """The ids beneath `prefix` that the self-test calls broken on the first declared backend."""
+    found = run({"backend": DECLARED[0]}, items=select(prefix))
+    return {result.id for result in found.results if result.state is State.BROKEN}
+
+
+def test_a_governor_that_lets_everything_through_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the hook's word and without records, the probes of both are broken."""
+    monkeypatch.setattr(Governor, "serve", lambda self, call, check, run: Value(run(dict(call.arguments))))
+    found = broken("governance")
+    assert found >= {"governance.deny", "governance.hook-fails", "governance.stop", "governance.trail"}
+    assert "governance.names" not in found
+
+
+def test_a_toolbox_that_folds_names_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is only alike must not reach a tool."""
+    serve = Toolbox.serve
+    monkeypatch.setattr(Toolbox, "serve", lambda self, tool, *rest: serve(self, tool.casefold(), *rest))
+    assert broken("governance.names") == {"governance.names"}
+
+
+def test_a_toolbox_that_checks_no_types_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An argument of another type than was declared must not reach a tool."""
+    monkeypatch.setattr(toolbox, "_ACCEPTS", {"any": lambda value: True})
+    assert broken("governance.arguments") == {"governance.arguments"}
+
+
+def test_a_host_that_tells_its_paths_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that names the home directory must not reach the box as it is."""
+    monkeypatch.setattr(toolbox, "without_host_paths", lambda text, **_: text)
+    assert broken("governance.host-paths") == {"governance.host-paths"}
+
+
+def test_a_session_that_never_kills_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grace that is far too long shows in the time a step takes."""
+    limits = Bench.limits
+    monkeypatch.setattr(Bench, "limits", lambda self, lane: replace(limits(self, lane), grace_s=6.0))
+    monkeypatch.setattr(resources, "SLACK_S", -4.0)  # what the user's limits say: a wall time and one second
+    assert broken("time.c-loop") == {"time.c-loop"}
 
 
 # ---- what could not be tried --------------------------------------------------------------------
@@ -546,6 +594,21 @@ def test_the_command_succeeds_only_if_all_holds(tmp_path: Path, capsys: pytest.C
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("2 of 2 held")
     assert json.loads(out.read_text())["runs"][0]["results"] == []
+
+
+@pytest.mark.parametrize("form", ["--json", "--junit", "--table"])
+def test_each_form_is_printed_whole(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output holds the report and nothing else, in the form that was asked for."""
+    asked = [] if form == "--table" else [form]
+    assert main(["selftest", "--backend", DECLARED[0], "--only", "enforced.network", *asked]) == 0
+    text = capsys.readouterr().out
+    match form:
+        case "--json":
+            assert [result["id"] for result in json.loads(text)["results"]] == ["enforced.network"]
+        case "--junit":
+            assert ET.fromstring(text).get("tests") == "1"
+        case _:
+            assert text.splitlines()[-1].startswith("1 of 1 held")
 
 
 def test_the_command_fails_where_a_host_is_weak(

@@ -37,16 +37,15 @@ from smolagents_hardened.host_text import neutral
 from smolagents_hardened.installed import refuse_missing
 from smolagents_hardened.live import LiveLog
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
-from smolagents_hardened.plain import unwrapped
 from smolagents_hardened.scope import without_pythons_own
 from smolagents_hardened.session import Session
 from smolagents_hardened.state import State
 from smolagents_hardened.step import Answer
 from smolagents_hardened.toolbox import Toolbox
-from smolagents_hardened.unsandboxed import interpreters, local_agents
+from smolagents_hardened.unsandboxed import refuse_unsandboxed
 from smolagents_hardened.wire.json_text import Tree
 from smolagents_hardened.wire.schema import is_name
-from smolagents_hardened.wire.values import EncodeBudget, Encoded, EncodeError, encode
+from smolagents_hardened.wire.values import Encoded, EncodeError
 
 LARGE_BYTES = 16 * 2**20  # about half a second on its way: worth a line
 STATE_LOST = (
@@ -68,6 +67,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     Raises ConfigError, BackendUnavailable; a step raises smolagents' InterpreterError (the model reads it), RunStopped
     (a hook ended the run), NotEnforced and AuditError. Use it as a context manager or call `cleanup()`.
     """
+
+    _task: Callable[[], object] | None = None  # set by `name_agent`
 
     def __init__(self, additional_authorized_imports: Sequence[str] = (), logger: Any = None, **options: Any) -> None:
         on_print = options.pop("on_print", None)
@@ -94,19 +95,19 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._backend: Backend = choose(self.config.backend, self.config.required, self._say)
         self._manifest = self._backend.manifest()
         refuse_missing(self.config.authorized, self._manifest)
-        self._governor = self.config.charter.open(self._run_id)
-        self.trail = self._governor.trail
-        self._caller = Caller(self._governor.loop, self.config.tool_timeouts)
+        self.governor = self.config.charter.open(self._run_id)
+        self.trail = self.governor.trail
+        self._caller = Caller(self.governor.loop, self.config.tool_timeouts)
         self._governed: list[Governed] = []  # managed ToolCallingAgents: their calls pass the same governor
-        self._toolbox = Toolbox(self._governor, self.config.limits, self._make_call, self._where, self._caller)
+        self._toolbox = Toolbox(self.governor, self.config.limits, self._make_call, self._where, self._caller)
         self._toolbox.replace(self._functions())
 
     # ---- what smolagents calls ---------------------------------------------------------------------------
 
     def send_tools(self, tools: Mapping[str, Callable[..., object]]) -> None:
         """Offer these tools and managed agents from now on; variables stay."""
-        self._refuse_ungoverned(tools)
-        self._governed += govern_members(tools, self._governor, self._caller)
+        refuse_unsandboxed(tools, self.config.allow_unsandboxed_agents, self._say)
+        self._governed += govern_members(tools, self.governor, self._caller)
         self._tools = without_pythons_own(tools)
         self._toolbox.replace({**self._functions(), **self._tools})
         self._is_configured = False
@@ -152,7 +153,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         session = self._session
         if session is not None:
             session.interrupt(reason)
-        self._governor.interrupt(reason)
+        self.governor.interrupt(reason)
 
     @property
     def enforcement(self) -> Enforcement | None:
@@ -175,9 +176,10 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         stopped, self._stopped = self._stopped, None
         return stopped
 
-    def name_agent(self, name: str) -> None:
-        """The name under which calls are judged and recorded."""
+    def name_agent(self, name: str, task: Callable[[], object] | None = None) -> None:
+        """The name under which calls are judged and recorded; `task` reads what a person has asked the agent to do."""
         self._agent = name
+        self._task = task
 
     def __enter__(self) -> HardenedExecutor:
         return self
@@ -190,7 +192,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self.cleanup()
         for governed in self._governed:
             governed.release()
-        self._governor.close()
+        self.governor.close()
         self._backend.close()
         self.trail.close()
 
@@ -202,8 +204,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._printed.clear()
         self.state.logs = ""
         chain = (*AT_WORK.get(), self._agent)
+        task = self._task() if self._task is not None else None
+        if isinstance(task, str):
+            self.governor.flow.begin(task)
         call = CodeCall(self._run_id, self._step, self._agent, chain, code, digest_text(code))
-        refused = self._governor.judge_code(call)
+        refused = self.governor.judge_code(call)
         if refused is not None:
             raise InterpreterError(refusal_text("the code", refused))
         session = self._ready()
@@ -337,30 +342,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _functions(self) -> dict[str, Callable[..., object]]:
         return without_pythons_own(self.config.functions)
 
-    def _refuse_ungoverned(self, tools: Mapping[str, object]) -> None:
-        for path in interpreters(tools):
-            raise ConfigError(
-                f"tool {path!r} is PythonInterpreterTool: it would run the model's code on the host."
-                " Leave it out (add_base_tools=False); the agent's own code runs in the sandbox already"
-            )
-        for path in local_agents(tools):
-            if not self.config.allow_unsandboxed_agents:
-                raise ConfigError(
-                    f"managed agent {path!r} would run its code on the host (executor_type='local'): give it"
-                    " executor_type='hardened', or allow it with allow_unsandboxed_agents=True"
-                )
-            self._say(f"WARNING: managed agent {path!r} runs its code on the host, outside any sandbox")
-
     def _encode(self, variables: Mapping[str, object]) -> Encoded:
-        limits = self.config.limits
-        budget = EncodeBudget(
-            inline_bytes=limits.value_bytes // 2,
-            nodes=limits.nodes // 2,
-            depth=limits.depth // 2,
-            blob_bytes=limits.blob_bytes,
-        )
         try:
-            return encode(unwrapped(dict(variables)), limits=budget, on_unknown=self._toolbox.handles.keep)
+            return self._toolbox.encode(dict(variables))
         except EncodeError as error:
             raise ConfigError(f"variables {sorted(variables)} cannot be put into the sandbox: {error}") from error
 

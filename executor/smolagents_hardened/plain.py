@@ -7,7 +7,7 @@ MAX_DEPTH = 64
 
 def pythons_own(value: object) -> object:
     """A numpy scalar as Python's own number, bool or text: `df["n"].max()` gives an int64 and means an int."""
-    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () and hasattr(value, "item"):
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () and value.dtype.kind in "biufcSU":  # type: ignore[attr-defined]
         native: object = value.item()
         return native if isinstance(native, int | float | complex | str | bytes) else value
     return value

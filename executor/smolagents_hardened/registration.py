@@ -50,7 +50,7 @@ def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
     hardened = executor if executor is not None else agent.python_executor
     if not isinstance(hardened, HardenedExecutor):
         raise ConfigError(f"attach() needs an agent with a HardenedExecutor, not {type(hardened).__name__}")
-    hardened.name_agent(agent.name or "agent")
+    hardened.name_agent(agent.name or "agent", lambda: getattr(agent, "task", None))
     agent.step_callbacks.register(ActionStep, StopNote(hardened.take_stop, lambda: hardened.state.logs))
 
 

@@ -24,7 +24,7 @@ from smolagents_hardened.limits import Limits
 from smolagents_hardened.plain import pythons_own, unwrapped
 from smolagents_hardened.step import Answer
 from smolagents_hardened.wire.schema import is_name
-from smolagents_hardened.wire.values import EncodeBudget, EncodeError, encode
+from smolagents_hardened.wire.values import EncodeBudget, Encoded, EncodeError, encode
 
 FINAL_ANSWER = "final_answer"
 MESSAGE_BYTES = 4000  # of one tool's error
@@ -207,6 +207,10 @@ class Toolbox:
             self._governor.trail.append("refusal", **self._where(), tool=presentable(tool, 200), code=code, reason=told)
         return Answer("error", None, type_name, reason)
 
+    def encode(self, value: object) -> Encoded:
+        """Make a value of the host ready for the box; what is no value becomes a handle. Raises EncodeError."""
+        return encode(unwrapped(value), limits=self._budget, on_unknown=self.handles.keep)
+
     def forget(self) -> None:
         """The box is gone: let go of the objects that only its handles held."""
         self.handles = Handles()
@@ -227,7 +231,7 @@ class Toolbox:
         if tool == FINAL_ANSWER:
             return Answer("final", final=value)
         try:
-            return Answer("value", encode(unwrapped(value), limits=self._budget, on_unknown=self.handles.keep))
+            return Answer("value", self.encode(value))
         except EncodeError as error:
             message = f"the result of {tool!r} cannot be given to the code: {error}"
             return Answer("error", None, "ValueError", message)

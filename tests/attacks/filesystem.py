@@ -268,9 +268,7 @@ ATTACKS = (
     Attack("fs.devices", make_device, REFUSED, None, lambda w: ("/tmp",), uncontrolled="only root may outside"),
     Attack("fs.devices", make_fifo, REFUSED, one_of("succeeded"), lambda w: ("/tmp",), lambda w: (str(w.playground),)),
     Attack("fs.setuid", find_setuid, one_of("not found"), one_of("found"), lambda w: ("/",), lambda w: ("/usr/bin",)),
-    Attack(
-        "fs.setuid", make_setuid, REFUSED, one_of("succeeded"), lambda w: ("/tmp",), lambda w: (str(w.playground),)
-    ),
+    Attack("fs.setuid", make_setuid, REFUSED, one_of("succeeded"), lambda w: ("/tmp",), lambda w: (str(w.playground),)),
     Attack(
         "fs.setuid", map_executable, REFUSED, one_of("succeeded"), lambda w: ("/tmp",), lambda w: (str(w.playground),)
     ),

@@ -49,7 +49,11 @@ NOT_IN_EVERY_KERNEL = {"kexec", "modules", "ports"}
 
 def subsystem(*numbers: int) -> str:
     """Make each of these calls with arguments that mean nothing."""
-    reached = [number for number in numbers if answer(syscall, number, *[-1] * 6) not in ("ENOSYS", "EPERM", "EACCES", "ENOTSUP")]
+    reached = [
+        number
+        for number in numbers
+        if answer(syscall, number, *[-1] * 6) not in ("ENOSYS", "EPERM", "EACCES", "ENOTSUP")
+    ]
     return f"reached {reached}" if reached else "refused"
 
 
@@ -123,7 +127,11 @@ def garbage_above() -> str:
         "pipe": (293, bytes(8), high | 0x4000),
         "flags of sendto": (44, 0, bytes(8), 1, high | 1, 0, 0),
     }
-    passed = [name for name, act in acts.items() if answer(syscall, *act) not in {"ENOSYS", "EPERM", "EACCES", "ENOTSUP"} | {"ENOTTY", "EINVAL"}]
+    passed = [
+        name
+        for name, act in acts.items()
+        if answer(syscall, *act) not in {"ENOSYS", "EPERM", "EACCES", "ENOTSUP"} | {"ENOTTY", "EINVAL"}
+    ]
     return f"passed {passed}" if passed else "refused"
 
 
@@ -169,8 +177,6 @@ def ioctl() -> str:
 def new_filter() -> str:
     """Ask for a filter of one's own, and for the names of those in force."""
     return answer(syscall, 317, 2, 0, (0x7FFF0000).to_bytes(4, "little"))
-
-
 
 
 def _named(name: str, numbers: tuple[int, ...]) -> Attack:

@@ -65,7 +65,12 @@ def known_sockets() -> str:
     """Connect to the sockets by which hosts are taken over."""
     import socket
 
-    paths = ["/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock", "/run/dbus/system_bus_socket"]
+    paths = [
+        "/var/run/docker.sock",
+        "/run/docker.sock",
+        "/run/containerd/containerd.sock",
+        "/run/dbus/system_bus_socket",
+    ]
     paths += [os.environ.get("SSH_AUTH_SOCK", "/nonexistent"), "/run/systemd/private", "/run/user/0/bus"]
 
     def reach(path: str) -> None:

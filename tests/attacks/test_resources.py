@@ -57,7 +57,9 @@ def test_a_neighbour_goes_on(make_executor: MakeExecutor) -> None:
     """While one box balloons and spins, another keeps its variables and its time."""
     wild, calm = make_executor(gate="off", limits=SMALL), make_executor(gate="off", limits=SMALL)
     calm("x = bytearray(60 * 2**20)\nkept = 1")
-    wild("import threading\ndef spin():\n    while True: pass\nfor _ in range(8): threading.Thread(target=spin, daemon=True).start()")
+    wild(
+        "import threading\ndef spin():\n    while True: pass\nfor _ in range(8): threading.Thread(target=spin, daemon=True).start()"
+    )
     failure(wild, BALLOONS["many blocks"])
     assert calm("sum(range(10**6)), kept").output == (499999500000, 1)
 
@@ -140,7 +142,9 @@ def test_stopping_itself_stops_nothing(make_executor: MakeExecutor) -> None:
 def test_threads_between_steps_cannot_stop_the_next_one(make_executor: MakeExecutor) -> None:
     """Threads that a step leaves behind can slow the next one down, and end it, but not beyond the clock."""
     executor = make_executor(gate="off", limits=Limits(wall_s=3, grace_s=0.5))
-    executor("import threading\ndef spin():\n    while True: sum(range(10**4))\nfor _ in range(6): threading.Thread(target=spin, daemon=True).start()")
+    executor(
+        "import threading\ndef spin():\n    while True: sum(range(10**4))\nfor _ in range(6): threading.Thread(target=spin, daemon=True).start()"
+    )
     started = time.monotonic()
     with contextlib.suppress(InterpreterError):
         executor("1 + 1")
@@ -162,7 +166,9 @@ FLOODS = {
 def test_a_flood_fills_nothing(make_executor: MakeExecutor, flood: str) -> None:
     """A flood of output ends with its limit; the host keeps no more than that."""
     printed: list[str] = []
-    executor = make_executor(gate="off", limits=Limits(logs_bytes=100_000, wall_s=8, grace_s=0.5), on_print=printed.append)
+    executor = make_executor(
+        gate="off", limits=Limits(logs_bytes=100_000, wall_s=8, grace_s=0.5), on_print=printed.append
+    )
     executor.send_tools({"slow": lambda: time.sleep(0.5)})
     assert "printed more than 100000 bytes" in failure(executor, flood)
     assert sum(map(len, printed)) < 200_000
@@ -249,6 +255,6 @@ def _boxes() -> set[int]:
             rows = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
         except OSError:
             continue  # it has ended meanwhile
-        if rows.get("NSpid", "").split()[1:] == ["1"] and rows.get("Seccomp", "").strip() == "2":
+        if rows.get("NSpid", "").split()[1:][-1:] == ["1"] and rows.get("Seccomp", "").strip() == "2":
             found.add(int(path.parent.name))
     return found

@@ -25,12 +25,15 @@ from smolagents_hardened.wire.values import encode
 
 MIB = 2**20
 # The functions that make messages, for a box that tells its lies one after the other.
-TELLING = inspect.getsource(lies).split("\nORDER = ")[0] + """
+TELLING = (
+    inspect.getsource(lies).split("\nORDER = ")[0]
+    + """
 import os, time
 def put(data):
     while data:
         data = data[os.write(WIRE_OUT, data):]
 """
+)
 
 
 def failure(executor: HardenedExecutor, code: str) -> str:

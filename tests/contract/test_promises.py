@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from smolagents_hardened.cli import main
 from smolagents_hardened.confinement.profile import load_profile
 from smolagents_hardened.selftest.promises import PROMISES
 from smolagents_hardened.selftest.run import ITEMS
@@ -61,6 +64,21 @@ def test_every_probe_group_is_named_with_its_promises() -> None:
     assert {number for number, _ in named} >= {item.promise for item in ITEMS}
     for group in groups:
         assert f"| `{group}` |" in (ROOT / "docs" / "selftest.md").read_text(), group
+
+
+def test_the_commands_that_are_shown_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each `hardened ...` line of SECURITY.md and the workflow uses a command and options that `--help` knows."""
+    shown = SECURITY + (ROOT / ".github" / "workflows" / "selftest.yml").read_text()
+    lines = re.findall(r"(?:\$ |run: \.venv/bin/|: )hardened ((?:[\w./-]+ ?)+)", shown)
+    assert len(lines) >= 6
+    for line in lines:
+        words = line.split()
+        command = [word for word in words[:2] if word.isalpha()] if words[0] == "image" else words[:1]
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        told = capsys.readouterr().out
+        for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", line):
+            assert option in told, line
 
 
 def test_the_numbers_of_the_kernels_surface_are_the_lists() -> None:

@@ -258,7 +258,7 @@ def test_interrupt_while_a_person_is_asked(make_agent: MakeAgent) -> None:
     """The wait for a person's answer ends at once with the reason, in the step's memory and in the trail."""
     asked = threading.Event()
 
-    def person(call: object, prompt: str, timeout_s: float | None) -> bool:
+    def person(request: object) -> bool:
         asked.set()
         time.sleep(30)
         return True

@@ -23,7 +23,9 @@ from smolagents_hardened import ConfigError, HardenedExecutor, Limits
 SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 MIB = 2**20
 LARGE_MIB = 100
-FLAT_MIB = 12  # what a transfer may cost the host beside the array itself: chunks, their base64, the message
+# What a transfer may cost the host beside the array itself: one copy of it, made for the trail's digest; then chunks,
+# their base64 and the message.
+BESIDE_MIB = LARGE_MIB + 12
 
 
 def there_and_back(executor: HardenedExecutor, value: object) -> list[object]:
@@ -124,8 +126,8 @@ def test_cycles_are_refused_with_a_reason(executor: HardenedExecutor) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_large_arrays_cross_in_flat_memory(make_executor: MakeExecutor, record_property: Any) -> None:
-    """A hundred megabytes cross in each direction; the host needs the array itself and a few chunks beside it."""
+def test_large_arrays_cross_in_pieces(make_executor: MakeExecutor, record_property: Any) -> None:
+    """A hundred megabytes cross in each direction; beside the array the host needs one copy to digest, and a few chunks."""
     executor = make_executor(limits=Limits(memory_bytes=1024 * MIB, wall_s=120.0))
     array = np.arange(LARGE_MIB * MIB // 8, dtype=np.int64)
     told: dict[str, float] = {}
@@ -141,5 +143,5 @@ def test_large_arrays_cross_in_flat_memory(make_executor: MakeExecutor, record_p
         record_property(f"{name}_mib_per_s", round(LARGE_MIB / seconds, 1))
         record_property(f"{name}_peak_mib_beside", round(peak_mib - own_mib, 1))
         print(f"{name}: {LARGE_MIB / seconds:.0f} MiB/s, {peak_mib - own_mib:.1f} MiB beside the array")
-        assert peak_mib - own_mib < FLAT_MIB
+        assert peak_mib - own_mib < BESIDE_MIB
     assert told == {"sum": array[-1], "bytes": array.nbytes}

@@ -75,7 +75,7 @@ class _Plainer:
 
     def _text(self, text: str) -> object:
         budget = self._budget
-        if self._redactor is not None:
+        if self._redactor is not None and self._redactor.has_patterns:
             text, count = self._redactor.within(text)
             budget.redacted += count
         if len(text) <= min(budget.text, budget.chars):

@@ -20,6 +20,7 @@ from smolagents_hardened.audit.plain import plain
 
 __all__ = ["FIRST", "Sealed", "canonical", "digest", "digest_text", "digest_value", "plain", "seal", "utc"]
 
+_NO_HASH, _NO_SIG = b'"hash":"",', b'"sig":"",'
 FIRST = "0" * 64  # `prev` of the first record
 REQUIRED = ("hash", "kind", "prev", "seq", "time")
 RESERVED = (*REQUIRED, "sig")
@@ -76,19 +77,26 @@ def seal(body: Mapping[str, object], sign: Callable[[str], str] | None = None) -
     """Hash a record that has every field but `hash`. Its values must be JSON already (`plain`). `sign` gives the
     signature (hex) of a hash.
     """
-    # `hash` and `sig` go in at their places in the alphabet; `kind` and `time` always stand behind them.
-    before = canonical({key: value for key, value in body.items() if key < "hash"})[1:-1]
-    middle = canonical({key: value for key, value in body.items() if "hash" < key < "sig"})[1:-1]
-    after = canonical({key: value for key, value in body.items() if key > "sig"})[1:-1]
-    comma = b"," if before else b""
-    sha256 = hashlib.sha256(b"{%b%b%b,%b}" % (before, comma, middle, after)).hexdigest()
-    made = {**body, "hash": sha256}
-    signature = b""
+    # Encoded once, with empty texts where hash and signature go in; `kind` and `time` always stand behind them.
+    made: dict[str, object] = {**body, "hash": ""} if sign is None else {**body, "hash": "", "sig": ""}
+    line = canonical(made)
+    if line.count(_NO_HASH) != 1 or line.count(_NO_SIG) != (sign is not None):
+        return _seal_in_parts(body, sign)  # a nested object holds the same pair
+    sha256 = hashlib.sha256(line.replace(_NO_HASH, b"").replace(_NO_SIG, b"")).hexdigest()
+    made["hash"] = sha256
+    line = line.replace(_NO_HASH, b'"hash":"%b",' % sha256.encode())
     if sign is not None:
         made["sig"] = sign(sha256)
-        signature = b'"sig":"%b",' % str(made["sig"]).encode()
-    line = b'{%b%b"hash":"%b",%b,%b%b}\n' % (before, comma, sha256.encode(), middle, signature, after)
-    return Sealed(made, line, sha256)
+        line = line.replace(_NO_SIG, b'"sig":"%b",' % str(made["sig"]).encode())
+    return Sealed(made, line + b"\n", sha256)
+
+
+def _seal_in_parts(body: Mapping[str, object], sign: Callable[[str], str] | None) -> Sealed:
+    sha256 = hashlib.sha256(canonical(body)).hexdigest()
+    made: dict[str, object] = {**body, "hash": sha256}
+    if sign is not None:
+        made["sig"] = sign(sha256)
+    return Sealed(made, canonical(made) + b"\n", sha256)
 
 
 def utc(seconds: float) -> str:

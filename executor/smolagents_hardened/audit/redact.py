@@ -58,6 +58,7 @@ class Redactor:
     """
 
     def __init__(self, rules: Sequence[Rule] = (), *, by_name: bool = True, patterns: Sequence[str] = ()) -> None:
+        self.has_patterns = bool(patterns)
         self._patterns = _compiled(patterns) if patterns else None
         self._rules = tuple(rules)
         self._by_name = by_name

@@ -1,4 +1,7 @@
-"""The JSON schema of every record, as data: what a reader of a trail may rely on. `docs/audit.schema.json` is made of it."""
+"""The JSON schema of every record, as data: what a reader of a trail may rely on.
+
+`docs/audit.schema.json` is made of it.
+"""
 
 from __future__ import annotations
 
@@ -146,7 +149,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
         frozenset({"used"}),
     ),
     "recovered": ("A line that a crash had torn stood here.", {"torn": _OBJECT}, frozenset()),
-    "rotated": ("The trail goes on in a new file; `previous` is the name of the one before.", {"previous": _TEXT}, frozenset()),
+    "rotated": ("The trail goes on in a new file after `previous`.", {"previous": _TEXT}, frozenset()),
     "signed": ("Nothing but a signature of all that stands before.", {}, frozenset()),
 }  # fmt: skip
 
@@ -166,9 +169,10 @@ def schema() -> dict[str, Any]:
 
 def _kind(kind: str, says: str, fields: dict[str, Any], optional: frozenset[str]) -> dict[str, Any]:
     chain = {"kind": {"const": kind}, "seq": _WHOLE, "time": _TEXT, "prev": _HASH, "hash": _HASH}
+    optional_everywhere = {"sig": {"type": "string", "pattern": "^[0-9a-f]{128}$"}, "keyed": {"const": True}}
     return {
         "description": says,
-        "properties": {**chain, "sig": {"type": "string", "pattern": "^[0-9a-f]{128}$"}, "keyed": {"const": True}, **fields},
+        "properties": {**chain, **optional_everywhere, **fields},
         "required": sorted([*chain, *(fields.keys() - optional)]),
         "additionalProperties": False,
     }  # fmt: skip

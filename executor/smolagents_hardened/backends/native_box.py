@@ -17,7 +17,8 @@ from smolagents_hardened.backends.spawner import Spawner, Started
 from smolagents_hardened.backends.witness import combine
 from smolagents_hardened.errors import BackendError
 
-EXIT_S = 5.0  # from a kill, or the end of the wire, to the end of the process
+EXIT_S = 5.0  # from a kill to the end of the process, and from there to the spawner's word about it
+CLOSED_S = 0.5  # from the end of the wire, which the kernel closes in the middle of an exit: milliseconds
 GONE = -1  # in place of a descriptor
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
@@ -84,15 +85,15 @@ class NativeBox:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def exit(self) -> Exit:
-        """How it ended; waits up to EXIT_S for the end. A status of 128 + n reads as signal n."""
-        has_ended = self._wait(EXIT_S)
+        """How it ended; waits up to CLOSED_S for the end. A status of 128 + n reads as signal n."""
+        has_ended = self._wait(CLOSED_S)
         with self._lock:
             if self._exit is not None:
                 return self._exit
             if self._is_closed:
                 return Exit("unknown", None, "the box was removed before anybody asked how it ended")
             if not has_ended:
-                return Exit("unknown", None, f"it closed the wire and still ran {EXIT_S:g} s later")
+                return Exit("unknown", None, "it closed the wire and ran on")
             self._exit = self._how(read_line(self._status, EXIT_S))
             return self._exit
 

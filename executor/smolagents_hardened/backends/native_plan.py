@@ -16,7 +16,7 @@ SCRATCH = "/tmp"  # nosec B108 - a tmpfs of the box's own
 # two host processes share a block with a chance of one in fifteen thousand, and then two boxes may share a number.
 USERS = range(1_100_000_000, 2_100_000_000)
 BLOCK = 65_536
-# How a box numbers itself. It is also what the kernel shows for a group that a plain user has and cannot give up.
+# How a plain user's box numbers itself: what the kernel shows for a group that he has and cannot give up, too.
 BOX_ID = 65_534
 
 FIXED = jail.MS_RDONLY | jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC
@@ -157,8 +157,8 @@ def mounts(limits: Limits) -> list[list[object]]:
 
 def plan_for(request: BoxRequest, host: Host, number: int, *, has_memory_group: bool, cpus: list[int]) -> Plan:
     """The plan of the spawner's box `number`."""
-    outer = number if host.is_root else 0
-    line = f"{BOX_ID} {outer} 1"
+    box_id = kernel_user(host, number) if host.is_root else BOX_ID
+    line = f"{box_id} {number if host.is_root else 0} 1"
     bounds = rlimits(request.limits)
     if not has_memory_group:
         bounds["as"] = address_bytes(request.limits)
@@ -169,6 +169,7 @@ def plan_for(request: BoxRequest, host: Host, number: int, *, has_memory_group: 
         gid_map=line,
         rlimits=bounds,
         mounts=mounts(request.limits),
+        box_id=box_id,
         drop_groups=host.is_root,
         cpus=cpus,
         filter=f"{request.profile}.start.bpf",

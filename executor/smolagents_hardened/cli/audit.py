@@ -61,7 +61,5 @@ def _keygen(arguments: argparse.Namespace) -> int:
     from smolagents_hardened.audit.sign import Signer
 
     Signer.generate(arguments.file)
-    print(
-        f"{arguments.file}: keep it where the trail cannot be written; {arguments.file}.pub: give it to whoever verifies"
-    )
+    print(f"{arguments.file}: for the writer of the trail only\n{arguments.file}.pub: for whoever verifies it")
     return 0

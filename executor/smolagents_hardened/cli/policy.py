@@ -17,9 +17,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     test.add_argument("file", type=Path)
     test.add_argument("cases", type=Path)
     test.set_defaults(command=_test)
-    replay = actions.add_parser(
-        "replay", help="judge the calls of a trail again: what would have been decided otherwise"
-    )
+    replay = actions.add_parser("replay", help="judge the calls of a trail again: what would end otherwise")
     replay.add_argument("file", type=Path)
     replay.add_argument("trail", type=Path)
     replay.add_argument("--all", action="store_true", help="show the calls that end the same, too")
@@ -48,9 +46,8 @@ def _test(arguments: argparse.Namespace) -> int:
 
     tried = try_cases(Policy.from_file(arguments.file), arguments.cases)
     for one in tried:
-        print(
-            neutral(f"{'ok  ' if one.is_right else 'FAIL'} {one}" + ("" if one.is_right else f"; not {one.expected}"))
-        )
+        expected = "" if one.is_right else f"; not {one.expected}"
+        print(neutral(f"{'ok  ' if one.is_right else 'FAIL'} {one}{expected}"))
     wrong = sum(not one.is_right for one in tried)
     print(f"{len(tried) - wrong} of {len(tried)} cases as expected")
     return 1 if wrong else 0

@@ -17,6 +17,19 @@ def private_copy(arguments: Mapping[str, object]) -> dict[str, object]:
     return {name: _copied(value, _same, 0) for name, value in arguments.items()}
 
 
+def is_plain(value: object) -> bool:
+    """Whether a copy of it shares nothing that can change: only plain containers of values that cannot."""
+    kind = type(value)
+    if kind in _FIXED:
+        return True
+    if kind is dict:
+        return all(map(is_plain, value)) and all(map(is_plain, value.values()))  # type: ignore[attr-defined,call-overload]
+    return kind in (list, tuple) and all(map(is_plain, value))  # type: ignore[call-overload]
+
+
+_FIXED = frozenset({str, int, float, bool, bytes, type(None)})
+
+
 def for_hook(arguments: Mapping[str, object]) -> Mapping[str, object]:
     """A read-only mapping for one hook; arrays in it are read-only views, tables and images copies."""
     return MappingProxyType({name: _copied(value, for_reading, 0) for name, value in arguments.items()})

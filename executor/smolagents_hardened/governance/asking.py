@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 
+from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.loop import LoopThread, LoopTimeout
 
 
@@ -29,7 +30,9 @@ def ask(function: Callable[[], object], loop: LoopThread, timeout_s: float | Non
     """
     if timeout_s is None:
         answer = function()
-        return loop.run(answer) if inspect.isawaitable(answer) else answer
+        # The first test is for speed: a Decision is the usual answer, and `isawaitable` asks an ABC.
+        is_awaited = type(answer) is not Decision and inspect.isawaitable(answer)
+        return loop.run(answer) if is_awaited else answer  # type: ignore[arg-type]  # `isawaitable` has said so
     return Worker(function, loop, timeout_s).start().wait()
 
 

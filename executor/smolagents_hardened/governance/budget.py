@@ -155,7 +155,8 @@ class Meter:
             reason = budget.reason or f"the budget of {what} for {_whom(budget, call)} is used up"
             if budget.exhausted == "stop":
                 return Decision.stop(reason)
-            exhausted = exhausted or Decision.deny(reason, code="budget_exhausted")
+            if exhausted is None:
+                exhausted = Decision.deny(reason, code="budget_exhausted")
         return exhausted
 
 

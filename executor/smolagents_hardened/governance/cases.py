@@ -71,9 +71,19 @@ def _tried(policy: Policy, raw: Any, where: str) -> Tried:
 def _call(about: Mapping[str, Any], arguments: Mapping[str, object], labels: Any, known: Any = ()) -> ToolCall:
     agent = str(about.get("agent", "agent"))
     delegation = tuple(str(name) for name in about.get("delegation") or (agent,))
-    ids = str(about.get("call", "")), str(about.get("run", "")), int(about.get("step", 0))
-    call = ToolCall(*ids, agent, delegation, str(about["tool"]), arguments, str(about.get("digest", "")), "")
-    return ToolCall(*(getattr(call, name) for name in call.__slots__[:9]), frozenset(labels), (), lambda v: v in known)
+    return ToolCall(
+        call_id=str(about.get("call", "")),
+        run=str(about.get("run", "")),
+        step=int(about.get("step", 0)),
+        agent=agent,
+        delegation=delegation,
+        tool=str(about["tool"]),
+        arguments=arguments,
+        digest=str(about.get("digest", "")),
+        code="",
+        labels=frozenset(labels),
+        is_known=lambda value: value in known,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Desk:
             answer = self._wait(lambda: approver(request), request.timeout_s)
         except TimedOut:
             denial = Decision.deny(f"nobody approved it within {request.timeout_s} s", code="approval_timeout")
-            return asked.otherwise or denial, False
+            return denial if asked.otherwise is None else asked.otherwise, False
         except Interrupted:
             why = f": {self._reason}" if self._reason else ""
             reason = f"the run was interrupted while it waited for approval{why}"

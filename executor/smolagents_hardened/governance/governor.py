@@ -137,7 +137,7 @@ class Governor:
         try:
             refused = self._own.within(IN_FORCE.get()).standing(self._authority.now())
             opinions = self._jury.judge_code(code) if refused is None else []
-            decision = refused or self._code_decision(code, opinions)
+            decision = self._code_decision(code, opinions) if refused is None else refused
         except (KeyboardInterrupt, SystemExit):
             self._ledger.code(code, _INTERRUPTED, opinions)
             raise
@@ -186,12 +186,13 @@ class Governor:
         case = _Case(judgement, standing, charge)
         if judgement.decision.verdict is Verdict.ALLOW:
             # Again, and now for good: a person may have thought for an hour, a hook may have changed the arguments.
-            judgement.decision = self._charged(case) or judgement.decision
+            refused = self._charged(case)
+            judgement.decision = judgement.decision if refused is None else refused
         return case
 
     def _charged(self, case: _Case) -> Decision | None:
         stands = case.standing.standing(self._authority.now())
-        return stands or case.charge.take(case.call, self._clock())
+        return case.charge.take(case.call, self._clock()) if stands is None else stands
 
     def _settled(self, judgement: Judgement, check: Check) -> Decision:
         """The last word: the hooks' decision, if every ask is granted for exactly the call that would run."""

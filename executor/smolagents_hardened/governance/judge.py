@@ -9,7 +9,7 @@ from typing import TypeVar
 from smolagents_hardened.audit.digest import digest
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.answers import fault, owned
-from smolagents_hardened.governance.arguments import for_hook, private_copy
+from smolagents_hardened.governance.arguments import for_hook, is_plain, private_copy
 from smolagents_hardened.governance.asking import TimedOut, ask
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.hooks import Decision, NamedHook, Verdict
@@ -40,7 +40,8 @@ class Candidate:
 
     def is_unchanged(self) -> bool:
         """Whether the arguments still are what was judged, arrays and other shared objects included."""
-        return digest(self.call.tool, self.arguments) == self.call.digest
+        # Nobody else holds our copies of plain containers; what is shared has to prove itself.
+        return is_plain(self.arguments) or digest(self.call.tool, self.arguments) == self.call.digest
 
 
 @dataclass(slots=True)

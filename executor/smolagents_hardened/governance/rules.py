@@ -52,9 +52,9 @@ class Rule:
     def fits(self, call: ToolCall) -> bool:
         """Whether this rule speaks about this call; its tool name is looked at by `names`."""
         is_lax = self.effect != "allow"
-        if not _matches(self.agent, call.agent) or not _matches(self.delegation, "/".join(call.delegation)):
+        if not _matches(self.agent, call.agent) or not self.after <= call.labels:
             return False
-        if not self.after <= call.labels:
+        if self.delegation != "*" and not _matches(self.delegation, "/".join(call.delegation)):
             return False
         for argument, predicates in self.when:
             if not _holds(predicates, call.arguments.get(argument, ABSENT), is_lax):
@@ -88,10 +88,10 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _holds(predicates: tuple[Predicate, ...], value: object, is_lax: bool) -> bool:
-    spelled = spellings(value)
+    found = [[one(text) for one in predicates] for text in spellings(value)]
     if is_lax:
-        return any(all(one(text) is not False for one in predicates) for text in spelled)
-    return all(one(text) is True for text in spelled for one in predicates)
+        return any(False not in said for said in found)
+    return all(said == [True] * len(predicates) for said in found)
 
 
 def compile_rule(raw: object, number: int, line: int, where: str, fallback: str) -> Rule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -86,11 +87,14 @@ def _killed_host(bench: Bench) -> str:
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    watchdog = threading.Timer(bench.config.limits.start_s, host.kill)  # its line then ends, and so does the waiting
+    watchdog.start()
     try:
         box = host.stdout.readline().strip() if host.stdout else ""
         if not box or not _is_there(name, box):
             raise ControlFailed("no box was seen before the host process was killed")
     finally:
+        watchdog.cancel()
         host.kill()
         host.communicate()
     deadline = time.monotonic() + GONE_S

@@ -166,7 +166,10 @@ class Plant:
         known = {"canary", f"{PREFIX}{self.name_secret}", "socket"}
         found = [path for directory in self.directories for path in directory.iterdir() if path.name not in known]
         for path in found:
-            path.unlink()
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         return [str(path) for path in found]
 
     def close(self) -> None:
@@ -176,7 +179,7 @@ class Plant:
     def _directory(self, place: str, undo: contextlib.ExitStack) -> Path:
         directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         undo.callback(shutil.rmtree, directory, ignore_errors=True)
-        directory.chmod(0o777)
+        directory.chmod(0o777)  # nosec B103 - every user may write there: whether one does is what is tested
         (directory / "canary").write_text(f"{PREFIX}{self.file_secret}\n")
         (directory / f"{PREFIX}{self.name_secret}").touch()
         return directory

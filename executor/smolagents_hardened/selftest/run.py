@@ -104,7 +104,7 @@ def attempt(bench: Bench, item: Item) -> Result:
         state, message = State.NOT_RUN, str(failed)
     except BackendError as error:
         state, message = State.NOT_RUN, f"no box: {error}"
-    except (HardenedError, OSError) as error:
+    except (HardenedError, OSError, ValueError, KeyError) as error:  # the latter: a judge met what no box should say
         state, message = State.NOT_RUN, f"{type(error).__name__}: {error}"
     return Result(item.id, item.promise, item.title, state, message, time.monotonic() - begun)
 
