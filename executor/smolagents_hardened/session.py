@@ -7,7 +7,6 @@ interrupt and, `grace_s` later, the kill. After a violation or a kill the sessio
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from threading import get_ident
@@ -20,6 +19,7 @@ from smolagents_hardened.errors import BackendError, BoxDied, ConfigError, RunSt
 from smolagents_hardened.host_text import presentable
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.outcome import Broke, Finished, Limit, LimitHit, Opaque, Outcome, Raised
+from smolagents_hardened.snippet import unsendable
 from smolagents_hardened.step import Answer, Ending, Serve, Step
 from smolagents_hardened.wire.blobs import BytesLike
 from smolagents_hardened.wire.budget import Budget
@@ -43,6 +43,7 @@ from smolagents_hardened.wire.messages import (
 from smolagents_hardened.wire.values import Encoded, decode
 
 FINAL_WAIT_S = 1.0  # after a final answer, before the interrupt: the honest guest needs a millisecond
+DRAIN_S, QUIET_S = 2.0, 0.05  # most time for output that outlives its step; and the pause that ends it
 LEAST_SEND_S = 1.0  # a reply to a box that is being ended: it may be about to read
 CPU_CHARGE_FROM_S = 0.05  # shorter host work is not worth reading the box's CPU clock for
 
@@ -68,6 +69,7 @@ class Session:
         self._seq = 0
         self._step: Step | None = None  # while a step runs
         self._interrupt_reason: str | None = None  # set by `interrupt`, read by the step's thread
+        self._is_noisy = False  # the latest step was cut short: more of its output may be under way
         self.is_alive = True
         self.enforcement: Enforcement = box.enforcement
 
@@ -155,9 +157,11 @@ class Session:
 
     def run(self, code: str, wall_s: float | None) -> Outcome:
         """Run one snippet to its outcome. Raises RunStopped or AuditError when a tool call ended in one."""
-        problem = _unsendable(code, self._limits.frame_bytes)
+        problem = unsendable(code, self._limits.frame_bytes)
         if problem:
             return Raised("SyntaxError", f"Code parsing failed due to: SyntaxError: {problem}", "")
+        if self._is_noisy:
+            self._drain()
         self._seq += 1
         step = self._step = Step(self._seq, wall_s, Deadline(self._clock, wall_s))
         try:
@@ -167,6 +171,7 @@ class Session:
                 self.close()
             raise
         finally:
+            self._is_noisy = step.ending is not None
             self._step = None
             self._interrupt_reason = None
 
@@ -217,7 +222,7 @@ class Session:
         if not step.deadline.has_passed():
             return
         if step.ending is None:
-            self._end(step, Ending(Limit.TIME, _time_is_up(step)))
+            self._end(step, Ending(Limit.TIME, step.time_is_up()))
         elif step.is_interrupted:
             self._box.kill()
             raise BoxDied("the code did not react to the interrupt", "killed")
@@ -239,7 +244,7 @@ class Session:
 
     def _died(self, step: Step, death: BoxDied) -> Outcome:
         if step.deadline.has_passed():
-            return LimitHit(Limit.TIME, _time_is_up(step), step.logs(), state_lost=True)
+            return LimitHit(Limit.TIME, step.time_is_up(), step.logs(), state_lost=True)
         if death.cause == "oom":
             mib = self._limits.memory_bytes // 2**20
             message = f"The code used more than the {mib} MiB of memory it may use and was ended."
@@ -369,22 +374,19 @@ class Session:
         except WireError as error:
             raise WireViolation(str(error)) from error
 
+    def _drain(self) -> None:
+        """Drop what C code wrote in a step that was cut short: raw bytes carry no step."""
+        deadline = Deadline(self._clock, DRAIN_S)
+        while not deadline.has_passed():
+            received = self._box.channel.receive(QUIET_S)
+            if received is None or not received.raw_data:
+                return
+            if received.stream is Stream.WIRE:
+                self._connection.feed(received.raw_data)  # not for us to judge here: the step reads it, and Order does
+
     def _raise_death(self) -> None:
         ended = self._box.exit()
         raise BoxDied(ended.detail, ended.cause)
-
-
-def _time_is_up(step: Step) -> str:
-    return f"Code execution exceeded the maximum execution time of {step.wall_s:g} seconds"
-
-
-def _unsendable(code: str, frame_bytes: int) -> str:
-    """Why this snippet cannot be put into one frame; empty if it can."""
-    try:
-        size = len(json.dumps(code, ensure_ascii=False).encode())
-    except UnicodeEncodeError:
-        return "the code holds a lone surrogate, which is no text"
-    return f"the code has {size} bytes; a step may have {frame_bytes // 2}" if size > frame_bytes // 2 else ""
 
 
 def _read(delivery: Delivery, *trees: Tree) -> list[object]:

@@ -54,6 +54,10 @@ class Step:
     is_done: bool = False  # DONE has come: the box waits for orders again
     is_interrupted: bool = False  # the polite signal has been sent; what follows is the kill
 
+    def time_is_up(self) -> str:
+        """What the model reads when the wall time is over."""
+        return f"Code execution exceeded the maximum execution time of {self.wall_s:g} seconds"
+
     def logs(self) -> str:
         """All that was printed before the step began to end."""
         return "".join(self.printed)

@@ -148,3 +148,12 @@ def test_interrupts_never_tear_a_frame(executor: HardenedExecutor) -> None:
         threading.Timer(delay_ms / 1000, executor.interrupt, ["again"]).start()
         assert "again" in failure(executor, "n = 0\nwhile True:\n    print(n)\n    n = act(n) + 1")
     assert executor("kept").output == 1
+
+
+def test_a_flood_of_c_output_does_not_reach_the_next_step(make_executor: MakeExecutor) -> None:
+    """Bytes that C code wrote in a step that was cut short are not taken for the next step's."""
+    executor = make_executor(limits=Limits(logs_bytes=100_000))
+    for _ in range(3):
+        failure(executor, "import os\nwhile True: os.write(2, b'x' * 4096)")
+        done = executor("1 + 1")
+        assert (done.output, done.logs) == (2, "")
