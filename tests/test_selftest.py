@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
@@ -181,7 +182,7 @@ OPEN_START = START.replace(
 
 
 def open_wide(config: Config) -> None:
-    """Take every layer away that an engine or the guest could forget; the host's files stay read-only."""
+    """Take every layer away that an engine or the guest could forget; of the host's files one directory is shown."""
     host = config["HostConfig"]
     assert isinstance(host, dict)
     config.update({"Cmd": [*PYTHON, OPEN_START, *config["Cmd"][-2:]], "User": "0:0", "NetworkDisabled": False})  # type: ignore[index]
@@ -192,7 +193,7 @@ def open_wide(config: Config) -> None:
             "IpcMode": "shareable",
             "ReadonlyRootfs": False,
             "Tmpfs": {"/tmp": "rw,exec,mode=1777"},
-            "Binds": ["/:/host:ro"],
+            "Binds": [f"{tempfile.gettempdir()}:/host:ro"],
             "CapDrop": [],
             "SecurityOpt": ["seccomp=unconfined"],
             "MaskedPaths": [],

@@ -27,8 +27,9 @@ BACKENDS = ("auto", "native", "docker")
 GATES = ("standard", "strict", "off")
 # smolagents' own: what a snippet may always import (utils.BASE_BUILTIN_MODULES).
 ALWAYS_AUTHORIZED = (
-    *["collections", "datetime", "itertools", "math", "queue", "random", "re", "stat", "statistics", "time", "unicodedata"],
-)  # fmt: skip
+    *("collections", "datetime", "itertools", "math", "queue", "random"),
+    *("re", "stat", "statistics", "time", "unicodedata"),
+)
 DEFAULT_PRINT_CHARACTERS = 50_000  # smolagents' DEFAULT_MAX_LEN_OUTPUT
 
 # Builtins that would run code or open files on the host: refused under another name than their own.

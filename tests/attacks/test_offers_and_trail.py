@@ -17,7 +17,6 @@ from smolagents_hardened.audit.report import timeline
 from smolagents_hardened.audit.verify import verify
 from smolagents_hardened.errors import ConfigError
 
-
 # ---- what comes back -------------------------------------------------------------------------------------
 
 
@@ -27,7 +26,7 @@ def _open_private() -> None:
 
 
 def _open_public() -> object:
-    return open(__file__)  # noqa: SIM115 - the test closes what crossed as a handle
+    return open(__file__)
 
 
 def _name_object() -> None:

@@ -212,6 +212,14 @@ def test_too_many_open_files_are_a_clear_error(sessions: Sessions) -> None:
     assert value(kept, "7") == 7
 
 
+def test_a_host_that_ends_without_closing_leaves_nothing() -> None:
+    """A program that forgets its boxes takes them along, with their control groups, when it ends by itself."""
+    code = HOST.format(paths=sys.path).replace("time.sleep(60)", "pass")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as host:
+        assert host.wait(60) == 0
+        assert until(lambda: not groups(host.pid), 2.0)
+
+
 def is_running(pid: int) -> bool:
     """Whether a process is there and no zombie: whoever adopts an orphan may collect it late."""
     try:

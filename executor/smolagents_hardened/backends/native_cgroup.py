@@ -8,7 +8,9 @@ opened them, and the box is in before it does anything else.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import sys
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -78,6 +80,14 @@ def make(name: str, limits: Limits) -> Group:
     if _own(os.getpid(), "memory") is not None:
         return _make_v1(name, limits)
     return _make_v2(name, limits)
+
+
+def remove_own() -> None:
+    """Remove what is left of this process' groups when its boxes have ended."""
+    for pattern in own_groups() if sys.platform == "linux" else ():
+        for path in glob.glob(pattern):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
 
 @cache

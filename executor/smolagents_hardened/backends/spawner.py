@@ -17,7 +17,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from smolagents_hardened.backends import rootfs
+from smolagents_hardened.backends import native_cgroup, rootfs
 from smolagents_hardened.backends.native_causes import refusal
 from smolagents_hardened.backends.native_plan import Host
 from smolagents_hardened.errors import BackendError, BackendUnavailable
@@ -187,6 +187,7 @@ def close_all() -> None:
     """End every spawner of this process, and all boxes. Called when the interpreter ends; a kill does the same."""
     for spawner in list(_OPEN):
         spawner.close()
+    native_cgroup.remove_own()  # of boxes that nobody has closed
 
 
 if hasattr(os, "register_at_fork"):

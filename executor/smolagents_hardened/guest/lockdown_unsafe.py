@@ -87,8 +87,8 @@ def lock_down(
 
     `filter_bytes` is filter 2 as an array of `struct sock_filter`; `scratch` the one directory that stays
     writable, `readable` what can be read beside it; of `limits` (the names of `Limits`) `cpu_s`, `open_files` and
-    `scratch_bytes` are used. Raises OSError that names the step which failed; the caller must then end the process, because the steps before
-    it cannot be undone.
+    `scratch_bytes` are used. Raises OSError that names the step which failed; the caller must then end the process,
+    because the steps before it cannot be undone.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise OSError(errno.ENOSYS, f"lock-down: only Linux on x86-64 is supported, not {platform.machine()}")
