@@ -93,9 +93,11 @@ def test_verify_finds_an_edit(tmp_path: Path) -> None:
     assert "TAMPERED" in ended.stdout
 
 
-def test_the_image_is_there_after_build() -> None:
+@pytest.mark.parametrize("backend", DECLARED)
+def test_the_image_is_there_after_build(backend: str) -> None:
     """`image build` names the image; the second time it is at once there."""
-    first, second = hardened("image", "build"), hardened("image", "build")
+    build = ("image", "build", *(["--native"] if backend == "native" else []))
+    first, second = hardened(*build), hardened(*build)
     assert first.returncode == 0, first.stderr
     assert second.stdout == first.stdout
     assert second.stderr == ""

@@ -52,7 +52,9 @@ def toolbox(*hooks: object, **tools: object) -> Toolbox:
     def make_call(tool: str, arguments: Mapping[str, object]) -> ToolCall:
         return ToolCall("id", "run", 1, "agent", ("agent",), tool, arguments, digest(tool, arguments), "code")
 
-    box = Toolbox(Governor(hooks, Trail(), clock=time.monotonic, run_id="run"), Limits(), make_call, lambda: {"run": "run"})
+    box = Toolbox(
+        Governor(hooks, Trail(), clock=time.monotonic, run_id="run"), Limits(), make_call, lambda: {"run": "run"}
+    )
     box.replace(tools)  # type: ignore[arg-type]
     return box
 

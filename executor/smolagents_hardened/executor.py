@@ -92,7 +92,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._session: Session | None = None
         self._enforcement: Enforcement | None = None
         self.state = State(self._get)
-        self._backend: Backend = choose(self.config.backend, self.config.required, self._say)
+        self._backend: Backend = choose(
+            self.config.backend, self.config.required, self._say, self.config.authorized, self.config.limits
+        )
         self._manifest = self._backend.manifest()
         refuse_missing(self.config.authorized, self._manifest)
         self.governor = self.config.charter.open(self._run_id)

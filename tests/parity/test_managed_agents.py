@@ -170,6 +170,23 @@ def test_govern_judges_and_records() -> None:
     assert {tuple(r["delegation"]) for r in records if "delegation" in r} == {("caller",)}
 
 
+def test_a_tool_calling_manager_stands_in_the_chain(make_agent: MakeAgent) -> None:
+    """A governed ToolCallingAgent that manages a CodeAgent in a box is the first of the chain that the box's calls show."""
+    seen: list[tuple[str, ...]] = []
+
+    def watch(call: ToolCall) -> Decision:
+        seen.append(call.delegation)
+        return Decision.allow()
+
+    worker = make_agent(CodeModel("final_answer(where('q'))"), (where,), {"governance": watch}, **named("worker"))
+    model = CallModel([("worker", {"task": "go"})], [("final_answer", {"answer": "done"})])
+    boss = ToolCallingAgent([], model, managed_agents=[worker], verbosity_level=0, name="boss", description="Manages.")
+    with govern(boss):
+        assert boss.run("go") == "done"
+    assert seen == [("boss", "worker")] * 2
+    assert f"q:{os.getpid()}" in model.read[1]
+
+
 def test_govern_serves_parallel_calls() -> None:
     """Several calls of one round run in smolagents' threads; each is judged, none is lost from the trail."""
     agent = calling_agent([("where", {"question": str(n)}) for n in range(6)], [("final_answer", {"answer": "done"})])

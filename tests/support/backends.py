@@ -7,7 +7,7 @@ from functools import cache
 
 from smolagents_hardened.backends.base import Backend
 
-DECLARED = tuple(os.environ.get("HARDENED_TEST_BACKENDS", "docker").split(","))
+DECLARED = tuple(os.environ.get("HARDENED_TEST_BACKENDS", "native").split(","))
 
 
 @cache

@@ -14,7 +14,7 @@ from smolagents_hardened.wire.connection import Connection
 from smolagents_hardened.wire.errors import WireError
 from smolagents_hardened.wire.frames import HEADER_BYTES, FrameReader, frame
 from smolagents_hardened.wire.json_text import MAX_INT, Tree, dump, parse
-from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Call, Chunk, Hello, Message, Run, Side
+from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Call, Chunk, Done, Hello, Message, Result, Run, Side
 from smolagents_hardened.wire.order import TRANSITIONS, Order, State
 from smolagents_hardened.wire.schema import parse_message, to_body
 from smolagents_hardened.wire.values import EncodeBudget, EncodeError, decode, encode
@@ -78,11 +78,16 @@ def json_text(data: bytes) -> None:
     nodes, depth = _extent(tree)
     assert nodes <= BUDGET.nodes
     assert depth <= BUDGET.depth
-    assert json.loads(data) == tree
+    assert json.loads(data, object_pairs_hook=_unique) == tree
     with contextlib.suppress(WireError):  # the compact spelling of a text full of escapes can be longer
         written = dump(tree, BUDGET)
         assert parse(written, BUDGET) == tree
         assert dump(parse(written, BUDGET), BUDGET) == written
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    assert len({key for key, _ in pairs}) == len(pairs), "a key twice"
+    return dict(pairs)
 
 
 def _extent(tree: Tree) -> tuple[int, int]:
@@ -158,9 +163,9 @@ def _check_again(value: object) -> None:
 
 
 def order(data: bytes) -> None:
-    """Host and box judge every message alike; calls are open only while a step is; an error is final on both ends."""
+    """Host and box judge every message alike, and as a plain reading of the rules does; an error is final on both ends."""
     choices = Choices(data)
-    host, box = Order("host"), Order("box")
+    host, box, read = Order("host"), Order("box"), _Reading()
     if choices.below(8):
         box.sent(_HELLO)
         host.received(_HELLO)
@@ -174,8 +179,35 @@ def order(data: bytes) -> None:
         assert (host.state, host.open_calls) == (box.state, box.open_calls)
         if refusals[0]:
             assert host.state is State.ERROR
+        else:
+            read.accepted(message)
+            assert host.state is State.ERROR or host.open_calls == read.open
         assert before is not State.ERROR or refusals[0] == "dead"
         assert not host.open_calls or host.state in (State.RUNNING, State.FINISHING, State.ERROR)
+
+
+class _Reading:
+    """What the protocol says of numbers, without states."""
+
+    def __init__(self) -> None:
+        self.open: set[int] = set()
+        self._run = self._call = 0
+
+    def accepted(self, message: Message) -> None:
+        """Check a message that the machines have let through."""
+        match message:
+            case Run(seq=seq):
+                assert seq > self._run
+                self._run = seq
+            case Call(call=call):
+                assert call > self._call
+                self._call = call
+                self.open.add(call)
+            case Result(call=call):
+                self.open.remove(call)
+            case Done(seq=seq):
+                assert seq == self._run
+                assert not self.open
 
 
 def _refusal(machine: Order, is_sender: bool, message: Message) -> str:
