@@ -30,8 +30,9 @@ def table() -> str:
         for stem, peer, what, against in ROWS:
             path = RESULTS / f"{stem.format(backend=backend)}.json"
             if path.exists():
-                ratio = json.loads(path.read_text())["ratio_ours_to"][peer]
-                lines.append(f"| {what} ({backend}) | {against} | {_told(ratio)} |")
+                ratio = json.loads(path.read_text())["ratio_ours_to"].get(peer)
+                if ratio is not None:
+                    lines.append(f"| {what} ({backend}) | {against} | {_told(ratio)} |")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -69,10 +70,8 @@ class Governed:
         """Run it; what it raises is the code's own affair."""
         self.asked = self.ran = 0
         self.seen = self.executor.trail.count
-        try:
+        with contextlib.suppress(InterpreterError):
             self.executor(code)
-        except InterpreterError:
-            pass
         if code == ROUTES["by hand"]:
             self.executor.cleanup()  # the runner's own count of calls is behind now
 

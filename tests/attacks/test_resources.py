@@ -214,7 +214,7 @@ def test_a_trail_in_memory_is_bounded(make_executor: MakeExecutor) -> None:
             executor(burst)
     except (AuditError, InterpreterError):
         pass  # a trail that is full stops the calls
-    kept = sum(len(line) for line in executor.trail._kept)
+    kept = executor.trail._spool.memory_bytes
     assert kept < 80 * MIB
 
 

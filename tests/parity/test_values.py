@@ -25,7 +25,7 @@ MIB = 2**20
 LARGE_MIB = 100
 # What a transfer may cost the host beside the array itself: one copy of it, made for the trail's digest; then chunks,
 # their base64 and the message.
-BESIDE_MIB = LARGE_MIB + 12
+BESIDE_MIB = 12  # digesting and encoding copy pieces, never the whole
 
 
 def there_and_back(executor: HardenedExecutor, value: object) -> list[object]:

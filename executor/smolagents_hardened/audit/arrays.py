@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+VIEW_FROM_BYTES = 2**20  # below, a copy costs nothing worth a special case
+
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
@@ -47,7 +49,14 @@ class Shaped:
                 yield self.value.tobytes()
                 yield self.value.getpalette()
             case _:
-                yield self.value.tobytes()
+                yield self._raw()
+
+    def _raw(self) -> bytes | memoryview:
+        """The bytes of an array; of a large one without a copy, where they lie in one piece."""
+        if self.type_name == "ndarray" and self.value.nbytes >= VIEW_FROM_BYTES and self.value.flags.c_contiguous:
+            return memoryview(self.value.reshape(-1).view("u1"))
+        raw: bytes = self.value.tobytes()
+        return raw
 
 
 def shaped(value: Any) -> Shaped | None:

@@ -76,6 +76,7 @@ _LEAVES: dict[type, Callable[[object], bytes]] = {
     str: lambda value: _item(b"S", _text(value)),  # type: ignore[arg-type]
     bytes: lambda value: _item(b"Y", value),  # type: ignore[arg-type]
     bytearray: lambda value: _item(b"YA", bytes(value)),  # type: ignore[call-overload]
+    memoryview: lambda value: _item(b"Y", value),  # type: ignore[arg-type]  # a large array's bytes, not copied
 }
 _ORDERED: dict[type, bytes] = {list: b"L", tuple: b"T"}
 _UNORDERED: dict[type, bytes] = {set: b"E", frozenset: b"EF"}
@@ -93,7 +94,7 @@ class _Encoder:
     def encode(self, value: object) -> bytes:
         leaf = _LEAVES.get(type(value))
         if leaf is not None:
-            self._left_bytes -= len(value) if isinstance(value, str | bytes | bytearray) else 8
+            self._left_bytes -= len(value) if isinstance(value, str | bytes | bytearray | memoryview) else 8
             if self._left_bytes < 0:
                 raise TooLarge("the value is larger than what is digested")
             return leaf(value)

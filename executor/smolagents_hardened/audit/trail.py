@@ -23,14 +23,16 @@ from smolagents_hardened.audit.record import RESERVED, Sealed, seal, utc
 from smolagents_hardened.audit.redact import Redactor
 from smolagents_hardened.audit.shared import SharedFile
 from smolagents_hardened.audit.sign import Head
+from smolagents_hardened.audit.spool import Spool
 from smolagents_hardened.errors import AuditError
 
 
 class Trail:
     """An append-only chain of records.
 
-    Without a path every record is kept in memory, for as long as this object lives; with one, only the head
-    is. `clock` gives seconds since 1970. `keeping` says how: fsync, signatures, rotation, sinks.
+    Without a path the records live as long as this object, in memory while they are few, then in a file without a
+    name; with a path only the head is in memory. `clock` gives seconds since 1970. `keeping` says how: fsync,
+    signatures, rotation, sinks.
 
     Raises AuditError when the file cannot be opened or is not an unbroken trail.
     """
@@ -49,7 +51,7 @@ class Trail:
         self._redactor = redact if redact is not None else Redactor()
         self._lock = threading.Lock()
         self._chain = Chain()
-        self._kept: list[bytes] = []  # the lines, without a path only
+        self._spool = Spool()  # the lines, without a path only
         self._is_closed = False
         self._unsigned = 0  # records since the last signature of ours
         self._file: SharedFile | None = None
@@ -92,7 +94,7 @@ class Trail:
     def records(self) -> Iterator[dict[str, object]]:
         """Every record from the first on, other processes' included up to our last append."""
         if self._file is None:
-            yield from map(json.loads, tuple(self._kept))
+            yield from map(json.loads, self._spool.lines())
             return
         with self._translated("read"):
             yield from map(json.loads, self._file.lines())
@@ -153,7 +155,8 @@ class Trail:
         """Seal behind the latest record and put it into the file or the memory. The lock is held."""
         if self._file is None:
             sealed = self._seal(body, is_signed=is_signed)
-            self._kept.append(sealed.line)
+            with self._translated("written"):
+                self._spool.append(sealed.line)
             self._chain.advance(sealed.record)
             return sealed
         fsync = self.keeping.fsync
