@@ -42,3 +42,10 @@ def test_odd_records_are_shown(tmp_path: Path) -> None:
     path = tmp_path / "t"
     path.write_text('{"kind":"intent","decisions":3}\n{"kind":"outcome","duration_us":"x"}\n{}\n' + "[" * 100_000)
     assert len(list(timeline(path))) == 4
+
+
+def test_a_record_of_odd_values_is_still_shown(tmp_path: Path) -> None:
+    """A tampered trail can hold anything where a number belongs: the timeline shows it and goes on."""
+    trail = tmp_path / "odd.jsonl"
+    trail.write_text('{"seq":null}\n{"kind":"outcome","duration_us":1' + "0" * 400 + '}\n{"seq":[1],"kind":3}\n')
+    assert len(list(timeline(trail))) == 3

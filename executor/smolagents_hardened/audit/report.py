@@ -69,7 +69,8 @@ def _line(line: bytes, only: Filter, *, is_json: bool) -> str | None:
 def _record(record: Mapping[str, object]) -> str:
     when = str(record.get("time", ""))[:19].replace("T", " ")
     about = _about(record)
-    return f"{record.get('seq', '?'):>6}  {when}  {record.get('kind', '?')!s:<12}  {about}".rstrip()
+    seq = str(record.get("seq", "?"))[:20]
+    return f"{seq:>6}  {when}  {record.get('kind', '?')!s:<12}  {about}".rstrip()
 
 
 def _about(record: Mapping[str, object]) -> str:
@@ -81,7 +82,7 @@ def _about(record: Mapping[str, object]) -> str:
             return f"{made}  {said}  #{record.get('call')}"
         case "outcome":
             took = record.get("duration_us")
-            took_ms = f"{took / 1000:.1f} ms" if isinstance(took, int) else ""
+            took_ms = f"{took / 1000:.1f} ms" if isinstance(took, int) and 0 <= took < 2**53 else ""
             came = _short(record.get("result")) if "result" in record else _short(record.get("error", ""))
             return f"{record.get('tool')} {record.get('status')} in {took_ms}: {came}  #{record.get('call')}"
         case "approval":

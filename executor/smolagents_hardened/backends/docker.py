@@ -74,8 +74,7 @@ class DockerBackend:
         """The manifest of the image that fits this installation; the image is built where it is missing."""
         with self._lock:
             if self._manifest is None:
-                with docker_engine.translated("prepare the image"), docker_engine.patient(self._client):
-                    self._manifest = docker_image.ensure(self._client, self._progress, self._base)
+                self._manifest = self._prepare()
             return self._manifest
 
     def start(self, request: BoxRequest) -> DockerBox:
@@ -108,6 +107,15 @@ class DockerBackend:
         """Let go of the engine. Boxes are closed by their sessions."""
         if self._owns_client:
             self._client.close()
+
+    def _prepare(self) -> Manifest:
+        try:
+            with docker_engine.translated("prepare the image"), docker_engine.patient(self._client):
+                return docker_image.ensure(self._client, self._progress, self._base)
+        except OSError as error:
+            raise BackendUnavailable(
+                f"the image could not be prepared: {error}. Make room, or name another place with XDG_CACHE_HOME and TMPDIR"
+            ) from error
 
     def _create(self, plan: Plan, name: str) -> str:
         try:

@@ -88,6 +88,8 @@ def bounded_regex(pattern: str, where: str) -> Callable[[str], bool | None]:
     options.max_mem = _REGEX_BYTES
     try:
         compiled = re2.compile(pattern[: MAX_PATTERN_CHARS + 1], options)
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{where}: regex {pattern[:80]!r} is not valid: it holds a lone surrogate") from error
     except re2.error as error:
         said = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise ConfigError(f"{where}: regex {pattern[:80]!r} is not valid: {said}") from error
