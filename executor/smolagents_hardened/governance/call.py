@@ -32,7 +32,7 @@ class ToolCall:
     tool: str
     arguments: Mapping[str, object]
     digest: str
-    code: str  # the snippet that made the call
+    code: str  # the running step's snippet; a thread of an earlier one may have made the call: a claim of the box
     labels: frozenset[str] = frozenset()
     grants: tuple[str, ...] = ()
     is_known: Callable[[object], bool] = field(default=nothing_is_known, repr=False, compare=False)
