@@ -114,7 +114,7 @@ class DockerBackend:
                 return docker_image.ensure(self._client, self._progress, self._base)
         except OSError as error:
             raise BackendUnavailable(
-                f"the image could not be prepared: {error}. Make room, or name another place with XDG_CACHE_HOME and TMPDIR"
+                f"the image could not be prepared: {error}. Make room, or set XDG_CACHE_HOME and TMPDIR"
             ) from error
 
     def _create(self, plan: Plan, name: str) -> str:
