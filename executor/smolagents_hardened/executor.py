@@ -10,7 +10,7 @@ import os
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Lock
 from typing import Any, assert_never, cast
 
@@ -61,8 +61,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     """Runs the snippets of one agent in one hardened box at a time.
 
     The options are those of `config.Options`, all of which can be plain JSON, and `on_print`, a callable that gets what
-    the snippet prints as it comes. Nothing is started by the constructor but the
-    image's manifest is read: an authorised import that it lacks is a ConfigError. The first snippet starts the box.
+    the snippet prints as it comes. The constructor reads the image's manifest and starts no box: an authorised import
+    that the image lacks is a ConfigError. The first snippet starts the box.
 
     Raises ConfigError, BackendUnavailable; a step raises smolagents' InterpreterError (the model reads it), RunStopped
     (a hook ended the run), NotEnforced and AuditError. Use it as a context manager or call `cleanup()`.
@@ -92,12 +92,20 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._session: Session | None = None
         self._enforcement: Enforcement | None = None
         self.state = State(self._get)
+        self._open()
+
+    def _open(self) -> None:
+        """Find a backend and read its image; whatever is refused on the way, nothing stays open."""
         self._backend: Backend = choose(
             self.config.backend, self.config.required, self._say, self.config.authorized, self.config.limits
         )
-        self._manifest = self._backend.manifest()
-        refuse_missing(self.config.authorized, self._manifest)
-        self.governor = self.config.charter.open(self._run_id)
+        self._finalizer: weakref.finalize[[Box], HardenedExecutor] | None = None
+        with ExitStack() as undo:
+            undo.callback(self._close_backend)
+            self._manifest = self._backend.manifest()
+            refuse_missing(self.config.authorized, self._manifest)
+            self.governor = self.config.charter.open(self._run_id)
+            undo.pop_all()
         self.trail = self.governor.trail
         self._caller = Caller(self.governor.loop, self.config.tool_timeouts)
         self._governed: list[Governed] = []  # managed ToolCallingAgents: their calls pass the same governor
@@ -143,6 +151,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._toolbox.forget()
         if session is not None:
             session.close()
+            self._forget_box()
             self.trail.append("box_end", run=self._run_id)
 
     # ---- ours --------------------------------------------------------------------------------------------
@@ -195,8 +204,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         for governed in self._governed:
             governed.release()
         self.governor.close()
-        self._backend.close()
+        self._close_backend()
         self.trail.close()
+
+    def _close_backend(self) -> None:
+        if isinstance(self.config.backend, str):  # one that was given belongs to whoever gave it
+            self._backend.close()
 
     # ---- a step ------------------------------------------------------------------------------------------
 
@@ -275,6 +288,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _start(self) -> Session:
         limits = self.config.limits
         box = self._backend.start(BoxRequest(limits, required=self.config.required))
+        self._forget_box()
         self._finalizer = weakref.finalize(self, _let_go, box)
         session = Session(box, limits, self._serve, self._print, self._refused)
         with self._recorded():
@@ -294,6 +308,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         )
         return session
 
+    def _forget_box(self) -> None:
+        """The box before is closed: nothing has to be done about it when this executor is dropped."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+
     def _get(self, name: str) -> object:
         if not is_name(name):
             raise KeyError(name)
@@ -302,7 +321,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if self._session is None or not self._session.is_alive or self._unsent or not self._is_configured:
             self._ready()
         assert self._session is not None  # nosec B101 - _ready has set it
-        return self._session.get(name)
+        with self._recorded():
+            return self._session.get(name)
 
     # ---- tools and values --------------------------------------------------------------------------------
 
