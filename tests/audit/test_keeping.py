@@ -168,10 +168,10 @@ def test_a_missing_closed_file_is_named(path: Path) -> None:
     assert [problem.kind for problem in verify(path).problems] == ["missing"]
 
 
-def _append(path: str, count: int) -> None:
+def _append(path: str, count: int, head: str = "") -> None:
     with Trail(path, keeping=Keeping(rotate_bytes=4096)) as trail:
         for number in range(count):
-            trail.append("recovered", torn={"pid": os.getpid(), "n": number})
+            trail.append("recovered", torn={"pid": os.getpid(), "n": number, "head": head})
 
 
 def test_processes_rotate_together(path: Path) -> None:
@@ -186,6 +186,19 @@ def test_processes_rotate_together(path: Path) -> None:
     assert report.ok, report.problems[:3]
     found = [json.loads(line) for line in timeline(path, is_json=True)]
     assert sum(record["kind"] == "recovered" for record in found) == 180
+
+
+def test_a_rotation_while_another_process_opens_or_follows_loses_nothing(path: Path) -> None:
+    """Files that are closed at every second record, six processes that open and append: one whole chain."""
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_append, args=(str(path), 40, "x" * 1500)) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 6
+    assert verify(path).ok
+    assert sum(record["kind"] == "recovered" for record in map(json.loads, timeline(path, is_json=True))) == 240
 
 
 def test_a_file_that_was_moved_away_is_noticed(path: Path) -> None:

@@ -36,7 +36,7 @@ class SharedFile:
         self._end = 0  # bytes of the growing file that the chain covers
         self._file = AppendFile(path, keeping.lock_timeout_s)
         try:
-            with self._current() as size:
+            with self._opened() as size:
                 self._begin(size)
                 self._catch_up(size)
         except BaseException:
@@ -71,6 +71,17 @@ class SharedFile:
         self._file.close()
 
     @contextmanager
+    def _opened(self) -> Iterator[int]:
+        """As `_current`, for a file of which nothing was read: one that was closed meanwhile is let go."""
+        while True:
+            with self._file.locked() as size:
+                if self._file.is_at(self._path):
+                    yield size
+                    return
+            self._file.close()
+            self._file = AppendFile(self._path, self._keeping.lock_timeout_s)
+
+    @contextmanager
     def _current(self) -> Iterator[int]:
         """Hold the lock of the file that has the trail's name now; yields its size."""
         while True:
@@ -83,14 +94,20 @@ class SharedFile:
 
     def _follow(self) -> None:
         """The file was closed by a rotation: read what came after it, and take the new one."""
+        # Opened first, listed second: whatever was closed between the old file and this one is in the list by now, and
+        # if this one has been closed as well, it marks where to stop.
+        following = AppendFile(self._path, self._keeping.lock_timeout_s)
         closed = segments(self._path)
         places = [place for place, segment in enumerate(closed) if self._file.is_at(segment)]
         if not places:
+            following.close()
             raise OSError(errno.ESTALE, "the file was moved or replaced while in use", str(self._path))
-        for segment in closed[places[0] + 1 :]:
-            self._read_closed(segment)
         self._file.close()
-        self._file, self._end = AppendFile(self._path, self._keeping.lock_timeout_s), 0
+        self._file, self._end = following, 0
+        for segment in closed[places[0] + 1 :]:
+            if following.is_at(segment):
+                return
+            self._read_closed(segment)
 
     def _begin(self, size: int) -> None:
         """Where files were closed before, the chain does not begin with this one. `verify` reads them all."""
