@@ -1,18 +1,16 @@
 """HardenedExecutor: what smolagents' CodeAgent expects of a PythonExecutor, in a box.
 
 The only room besides `register` and `toolbox` that knows smolagents. It turns an outcome into a CodeOutput or into the
-exception that the agent feeds back to the model, and it replaces a box that is gone.
+exception that the agent feeds back to the model; the box itself is the keeper's.
 """
 
 from __future__ import annotations
 
-import os
 import uuid
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from threading import Lock
-from typing import Any, assert_never, cast
+from typing import Any, assert_never
 
 from smolagents.local_python_executor import (
     CodeOutput,
@@ -25,16 +23,17 @@ from smolagents.utils import truncate_content
 from smolagents_hardened import config
 from smolagents_hardened.at_work import AT_WORK
 from smolagents_hardened.audit.digest import digest, digest_text
-from smolagents_hardened.backends.base import Backend, Box, BoxRequest, Manifest
+from smolagents_hardened.backends.base import Backend, Box, Manifest
 from smolagents_hardened.backends.choice import choose
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.calling import Caller
-from smolagents_hardened.errors import BackendError, BoxError, ConfigError, HardenedError, RunStopped, WireViolation
+from smolagents_hardened.errors import HardenedError, RunStopped
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.served import refusal_text
 from smolagents_hardened.governed import Governed, govern_members
 from smolagents_hardened.host_text import neutral
 from smolagents_hardened.installed import refuse_missing
+from smolagents_hardened.keeper import Keeper
 from smolagents_hardened.live import LiveLog
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
 from smolagents_hardened.scope import without_pythons_own
@@ -43,11 +42,9 @@ from smolagents_hardened.state import State
 from smolagents_hardened.step import Answer
 from smolagents_hardened.toolbox import Toolbox
 from smolagents_hardened.unsandboxed import refuse_unsandboxed
-from smolagents_hardened.wire.json_text import Tree
 from smolagents_hardened.wire.schema import is_name
-from smolagents_hardened.wire.values import Encoded, EncodeError
 
-LARGE_BYTES = 16 * 2**20  # about half a second on its way: worth a line
+OF_A_BOX = ("box_start", "box_end")  # records that belong to no step
 STATE_LOST = (
     " The sandbox was replaced: all variables, functions and imports of earlier steps are gone. Define them again."
 )
@@ -79,18 +76,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._on_print: Callable[[str], None] | None = on_print
         self._run_id = uuid.uuid4().hex
         self._step = 0
-        self._pid = os.getpid()
         self._agent = "agent"
         self._code = ""
         self._printed: list[str] = []  # of the running step, as it comes
         self._stopped: RunStopped | None = None
         self._entered = Lock()
         self._tools: dict[str, Callable[..., object]] = {}
-        self._variables: dict[str, object] = {}  # what the host has sent: sent again to a fresh box
-        self._unsent: dict[str, object] = {}
-        self._is_configured = False
-        self._session: Session | None = None
-        self._enforcement: Enforcement | None = None
         self.state = State(self._get)
         self._open()
 
@@ -99,7 +90,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._backend: Backend = choose(
             self.config.backend, self.config.required, self._say, self.config.authorized, self.config.limits
         )
-        self._finalizer: weakref.finalize[[Box], HardenedExecutor] | None = None
         with ExitStack() as undo:
             undo.callback(self._close_backend)
             self._manifest = self._backend.manifest()
@@ -111,6 +101,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._governed: list[Governed] = []  # managed ToolCallingAgents: their calls pass the same governor
         self._toolbox = Toolbox(self.governor, self.config.limits, self._make_call, self._where, self._caller)
         self._toolbox.replace(self._functions())
+        self._keeper = Keeper(self.config, self._backend, self._toolbox, self._make_session, self._note, self._say)
 
     # ---- what smolagents calls ---------------------------------------------------------------------------
 
@@ -120,16 +111,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._governed += govern_members(tools, self.governor, self._caller)
         self._tools = without_pythons_own(tools)
         self._toolbox.replace({**self._functions(), **self._tools})
-        self._is_configured = False
+        self._keeper.offer_again()
 
     def send_variables(self, variables: Mapping[str, object]) -> None:
         """Put variables into the box. Raises ConfigError for a value that cannot cross."""
-        for name, value in variables.items():
-            if not is_name(name) or name.startswith("__"):
-                raise ConfigError(f"a variable's name must be a Python identifier and no keyword, not {name[:80]!r}")
-            self._encode({name: value})
-        self._variables.update(variables)
-        self._unsent.update(variables)
+        self._keeper.send(variables)
 
     def __call__(self, code_action: str) -> CodeOutput:
         """Run one snippet. Raises InterpreterError with what the model has to read."""
@@ -147,12 +133,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def cleanup(self) -> None:
         """End the box. Idempotent; a later step starts a fresh one."""
-        session, self._session = self._session, None
-        self._toolbox.forget()
-        if session is not None:
-            session.close()
-            self._forget_box()
-            self.trail.append("box_end", run=self._run_id)
+        self._keeper.end()
 
     # ---- ours --------------------------------------------------------------------------------------------
 
@@ -161,7 +142,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
         A wait for a person's answer ends at once; a tool that runs is awaited and recorded.
         """
-        session = self._session
+        session = self._keeper.session
         if session is not None:
             session.interrupt(reason)
         self.governor.interrupt(reason)
@@ -169,7 +150,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     @property
     def enforcement(self) -> Enforcement | None:
         """Every layer of the box as read back; None until a box is up."""
-        return self._enforcement
+        return self._keeper.enforcement
 
     @property
     def manifest(self) -> Manifest:
@@ -178,9 +159,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def start(self) -> Enforcement:
         """Start the box now rather than with the first snippet, and say what is in force in it."""
-        self._ready()
-        assert self._enforcement is not None  # nosec B101 - _ready has set it
-        return self._enforcement
+        return self._keeper.ready().enforcement
 
     def take_stop(self) -> RunStopped | None:
         """What stopped the run in the latest step, once."""
@@ -226,7 +205,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         refused = self.governor.judge_code(call)
         if refused is not None:
             raise InterpreterError(refusal_text("the code", refused))
-        session = self._ready()
+        session = self._keeper.ready()
         at_work = AT_WORK.set(chain)
         self._toolbox.begin_step()
         try:
@@ -236,8 +215,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             if self._live is not None:
                 self._live.end()
             self.state.logs = truncate_content("".join(self._printed), max_length=self.config.print_characters)
-            if not session.is_alive:
-                self._session = None
+            self._keeper.let_go_of_the_dead()
         return self._output(outcome)
 
     def _output(self, outcome: Outcome) -> CodeOutput:
@@ -250,79 +228,24 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 raise InterpreterError(neutral(message))
             case LimitHit(limit, message, _, state_lost):
                 told = {"limit": limit.value, "reason": message, "state_lost": state_lost}
-                self.trail.append("limit", run=self._run_id, step=self._step, **told)
+                self._note("limit", **told)
                 error = TimeIsUp if limit is Limit.TIME else InterpreterError
                 raise error(message + (STATE_LOST if state_lost else ""))
             case Broke(message, _, is_violation):
-                self.trail.append(
-                    "violation" if is_violation else "box_died",
-                    run=self._run_id,
-                    step=self._step,
-                    reason=message,
-                )
+                self._note("violation" if is_violation else "box_died", reason=message)
                 raise InterpreterError(message + STATE_LOST)
             case never:
                 assert_never(never)
-
-    def _ready(self) -> Session:
-        """The session, started and told about tools and variables."""
-        if self._pid != os.getpid():  # a fork: the box belongs to the parent, a child takes one of its own
-            self._pid, self._session = os.getpid(), None
-        session = self._session
-        if session is None or not session.is_alive:
-            session = self._start()
-        with self._recorded():
-            self._update(session)
-        return session
-
-    def _update(self, session: Session) -> None:
-        if not self._is_configured:
-            session.configure(self.config.authorized, self._toolbox.names, self.config.gate)
-            self._is_configured = True
-        if self._unsent:
-            encoded = self._encode(self._unsent)
-            self._say_if_large("variables", encoded)
-            session.set(cast(dict[str, Tree], encoded.tree), encoded)
-            self._unsent = {}
-
-    def _start(self) -> Session:
-        limits = self.config.limits
-        box = self._backend.start(BoxRequest(limits, required=self.config.required))
-        self._forget_box()
-        self._finalizer = weakref.finalize(self, _let_go, box)
-        session = Session(box, limits, self._serve, self._print, self._refused)
-        with self._recorded():
-            session.open()
-        self._session = session
-        self._enforcement = session.enforcement
-        self._is_configured = False
-        self._toolbox.forget()
-        self._unsent = dict(self._variables)
-        self.trail.append(
-            "box_start",
-            run=self._run_id,
-            box=box.id,
-            image=box.manifest.image,
-            backend=self._backend.name,
-            enforcement=session.enforcement.to_dict(),
-        )
-        return session
-
-    def _forget_box(self) -> None:
-        """The box before is closed: nothing has to be done about it when this executor is dropped."""
-        if self._finalizer is not None:
-            self._finalizer.detach()
 
     def _get(self, name: str) -> object:
         if not is_name(name):
             raise KeyError(name)
         if self._entered.locked():
             raise HardenedError("variables can be read between steps only")
-        if self._session is None or not self._session.is_alive or self._unsent or not self._is_configured:
-            self._ready()
-        assert self._session is not None  # nosec B101 - _ready has set it
-        with self._recorded():
-            return self._session.get(name)
+        return self._keeper.get(name)
+
+    def _make_session(self, box: Box) -> Session:
+        return Session(box, self.config.limits, self._serve, self._print, self._refused)
 
     # ---- tools and values --------------------------------------------------------------------------------
 
@@ -345,30 +268,18 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _refused(self, tool: str, code: str, reason: str) -> None:
         self._toolbox.refuse(tool, code, "RuntimeError", reason)
 
-    @contextmanager
-    def _recorded(self) -> Iterator[None]:
-        """A box that dies or lies outside of a step is on record like one that does so in it."""
-        try:
-            yield
-        except BoxError as error:
-            kind = "violation" if isinstance(error, WireViolation) else "box_died"
-            self.trail.append(kind, run=self._run_id, step=self._step, reason=str(error))
-            raise
-
     def _serve(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
         answer = self._toolbox.serve(tool, args, kwargs)
         if answer.encoded is not None:
-            self._say_if_large(f"the result of {tool}", answer.encoded)
+            self._keeper.say_if_large(f"the result of {tool}", answer.encoded)
         return answer
 
     def _functions(self) -> dict[str, Callable[..., object]]:
         return without_pythons_own(self.config.functions)
 
-    def _encode(self, variables: Mapping[str, object]) -> Encoded:
-        try:
-            return self._toolbox.encode(dict(variables))
-        except EncodeError as error:
-            raise ConfigError(f"variables {sorted(variables)} cannot be put into the sandbox: {error}") from error
+    def _note(self, kind: str, **told: object) -> None:
+        where = {"run": self._run_id} if kind in OF_A_BOX else {"run": self._run_id, "step": self._step}
+        self.trail.append(kind, **where, **told)
 
     # ---- talking -----------------------------------------------------------------------------------------
 
@@ -380,16 +291,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if self._on_print is not None:
             self._on_print(text)
 
-    def _say_if_large(self, what: str, encoded: Encoded) -> None:
-        if encoded.size_bytes >= LARGE_BYTES:
-            self._say(f"sending {what} to the sandbox: {encoded.size_bytes // 2**20} MiB")
-
     def _say(self, line: str) -> None:
         if self._logger is not None:
             self._logger.log(line)
-
-
-def _let_go(box: Box) -> None:
-    """An executor that is dropped takes its box with it. Where the engine is gone, the reaper tries again."""
-    with suppress(BackendError):
-        box.close()

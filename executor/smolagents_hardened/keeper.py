@@ -1,0 +1,163 @@
+"""The box of one executor: started when first needed, told what it has to know, replaced when it is gone."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Protocol, cast
+
+from smolagents_hardened.backends.base import Backend, Box, BoxRequest
+from smolagents_hardened.backends.enforcement import Enforcement
+from smolagents_hardened.config import Config
+from smolagents_hardened.errors import BackendError, BoxError, ConfigError, WireViolation
+from smolagents_hardened.session import Session
+from smolagents_hardened.toolbox import Toolbox
+from smolagents_hardened.wire.json_text import Tree
+from smolagents_hardened.wire.schema import is_name
+from smolagents_hardened.wire.values import Encoded, EncodeError
+
+LARGE_BYTES = 16 * 2**20  # about half a second on its way: worth a line
+
+
+class Note(Protocol):
+    """Writes a record of the trail, in the terms of the run that goes on."""
+
+    def __call__(self, kind: str, **told: object) -> object:
+        """Append it. Raises AuditError."""
+
+
+class Keeper:
+    """Holds at most one live session. Used by the thread that runs a step; `end` and `session` by any."""
+
+    def __init__(
+        self,
+        config: Config,
+        backend: Backend,
+        toolbox: Toolbox,
+        make_session: Callable[[Box], Session],
+        note: Note,
+        say: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._backend = backend
+        self._toolbox = toolbox
+        self._make_session = make_session
+        self._note = note
+        self._say = say
+        self._pid = os.getpid()
+        self._variables: dict[str, object] = {}  # what the host has sent: sent again to a fresh box
+        self._unsent: dict[str, object] = {}
+        self._is_configured = False
+        self._finalizer: weakref.finalize[[Box], Keeper] | None = None
+        self.session: Session | None = None
+        self.enforcement: Enforcement | None = None  # of the latest box
+
+    def ready(self) -> Session:
+        """The session, started and told about tools and variables."""
+        if self._pid != os.getpid():  # a fork: the box belongs to the parent, a child takes one of its own
+            self._pid, self.session = os.getpid(), None
+        session = self.session
+        if session is None or not session.is_alive:
+            session = self._start()
+        with self._recorded():
+            self._update(session)
+        return session
+
+    def offer_again(self) -> None:
+        """The tools have changed: the box is told before its next step."""
+        self._is_configured = False
+
+    def send(self, variables: Mapping[str, object]) -> None:
+        """Have these variables in the box from its next step on. Raises ConfigError for one that cannot cross."""
+        for name, value in variables.items():
+            if not is_name(name) or name.startswith("__"):
+                raise ConfigError(f"a variable's name must be a Python identifier and no keyword, not {name[:80]!r}")
+            self._encode({name: value})
+        self._variables.update(variables)
+        self._unsent.update(variables)
+
+    def get(self, name: str) -> object:
+        """A variable of the box, as the box tells it."""
+        session = self.session
+        if session is None or not session.is_alive or self._unsent or not self._is_configured:
+            session = self.ready()
+        with self._recorded():
+            return session.get(name)
+
+    def let_go_of_the_dead(self) -> None:
+        """After a step: a session that did not survive it is not the next step's."""
+        if self.session is not None and not self.session.is_alive:
+            self.session = None
+
+    def end(self) -> None:
+        """End the box. Idempotent; `ready` starts a fresh one."""
+        session, self.session = self.session, None
+        self._toolbox.forget()
+        if session is not None:
+            session.close()
+            self._forget_box()
+            self._note("box_end")
+
+    def say_if_large(self, what: str, encoded: Encoded) -> None:
+        """A line for what takes its time on the way into the box."""
+        if encoded.size_bytes >= LARGE_BYTES:
+            self._say(f"sending {what} to the sandbox: {encoded.size_bytes // 2**20} MiB")
+
+    def _update(self, session: Session) -> None:
+        if not self._is_configured:
+            session.configure(self._config.authorized, self._toolbox.names, self._config.gate)
+            self._is_configured = True
+        if self._unsent:
+            encoded = self._encode(self._unsent)
+            self.say_if_large("variables", encoded)
+            session.set(cast(dict[str, Tree], encoded.tree), encoded)
+            self._unsent = {}
+
+    def _start(self) -> Session:
+        box = self._backend.start(BoxRequest(self._config.limits, required=self._config.required))
+        self._forget_box()
+        self._finalizer = weakref.finalize(self, _let_go, box)
+        session = self._make_session(box)
+        with self._recorded():
+            session.open()
+        self.session = session
+        self.enforcement = session.enforcement
+        self._is_configured = False
+        self._toolbox.forget()
+        self._unsent = dict(self._variables)
+        self._note(
+            "box_start",
+            box=box.id,
+            image=box.manifest.image,
+            backend=self._backend.name,
+            enforcement=session.enforcement.to_dict(),
+        )
+        return session
+
+    def _forget_box(self) -> None:
+        """The box before is closed: nothing has to be done about it when this executor is dropped."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """A box that dies or lies outside of a step is on record like one that does so in it."""
+        try:
+            yield
+        except BoxError as error:
+            self._note("violation" if isinstance(error, WireViolation) else "box_died", reason=str(error))
+            raise
+
+    def _encode(self, variables: Mapping[str, object]) -> Encoded:
+        try:
+            return self._toolbox.encode(dict(variables))
+        except EncodeError as error:
+            raise ConfigError(f"variables {sorted(variables)} cannot be put into the sandbox: {error}") from error
+
+
+def _let_go(box: Box) -> None:
+    """An executor that is dropped takes its box with it. Where the engine is gone, the reaper tries again."""
+    with suppress(BackendError):
+        box.close()
