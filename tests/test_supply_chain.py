@@ -25,7 +25,7 @@ from smolagents_hardened.cli import main
 from smolagents_hardened.inventory import Entry
 
 ROOT = Path(__file__).parents[1]
-LOCKS = (ROOT / "requirements.lock", ROOT / "images" / "requirements.lock")
+LOCKS = (ROOT / "requirements.lock", ROOT / "images" / "requirements.lock", ROOT / "benchmarks" / "workloads.lock")
 
 
 def quiet(line: str) -> None:
@@ -69,7 +69,7 @@ def test_the_image_holds_what_the_lock_says(name: str) -> None:
     assert found == {package.lower(): version for package, version in wanted.items()}
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=["project", "image"])
+@pytest.mark.parametrize("lock", LOCKS, ids=["project", "image", "workloads"])
 def test_every_locked_package_has_its_hashes(lock: Path) -> None:
     """[R20] No line of a lock can be satisfied by a file whose hash is not there."""
     blocks = re.split(r"\n(?=[A-Za-z])", lock.read_text())
