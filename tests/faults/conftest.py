@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.docker_boxes import ChangedBackend
 from tests.support.engine import Engine
 
 from smolagents_hardened import HardenedExecutor, Limits
 from smolagents_hardened.audit.verify import VerifyReport, verify
-from smolagents_hardened.backends.docker_config import Config
+from smolagents_hardened.backends.docker import DockerBackend
 from smolagents_hardened.errors import BackendError
 
 LIMITS = Limits(wall_s=2.0, grace_s=0.5, start_s=10.0)
@@ -47,8 +46,7 @@ class Subject:
         self.audit = audit
         self.ran: list[str] = []
         self.during_call: Callable[[], object] = lambda: None
-        self.backend = ChangedBackend(engine.client())
-        self.backend.change = _ends_at_once
+        self.backend = DockerBackend(engine.client())
         self.executor = HardenedExecutor(
             ["*"], backend=self.backend, audit=audit, limits=LIMITS, additional_functions={"note": self._note}
         )
@@ -63,18 +61,15 @@ class Subject:
         return verify(self.audit)
 
     def nothing_is_left(self) -> bool:
-        """Whether the engine has no box of this process any more, once its reaper has looked."""
-        self.engine.end_of_process()
+        """Whether the engine has no box of this process any more; what it made late goes with the box after."""
+        if self.engine.boxes():
+            self.executor.start()
+            self.executor.cleanup()
         return self.engine.boxes() == []
 
     def close(self) -> None:
         with contextlib.suppress(BackendError):
             self.executor.close()
-
-
-def _ends_at_once(config: Config) -> None:
-    """An engine that restarts ends the boxes of its last life; by default it gives each ten seconds for it."""
-    config["StopSignal"] = "SIGKILL"
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from smolagents_hardened.backends.docker_witness import ENGINE_LAYERS, Witnesses
 
 NAME = "smolagents-hardened-"
 SESSION_LABEL = "smolagents-hardened.session"
+LATE_S = 300.0  # a create call that was given up: no engine has been seen to carry one out later than seconds
 
 
 def _quiet(line: str) -> None:
@@ -124,7 +125,7 @@ class DockerBackend:
                     self._config(plan), name
                 )
         except BackendError:
-            self._debts.owe(name)  # an engine that hangs may still carry it out, later
+            self._debts.owe(name, LATE_S)  # an engine that hangs may still carry it out, later
             raise
         return str(created["Id"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -26,23 +27,23 @@ SIGNALS = frozenset(number.value for number in signal.Signals)
 
 
 class Debts:
-    """Containers that could not be removed because the engine was away; they are as soon as it is asked for a box."""
+    """Containers that could not be removed because the engine was away; they are with the next box that starts or ends."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._names: set[str] = set()  # names or ids
+        self._noted: dict[str, float] = {}  # name or id -> until when one that does not exist may still come to be
 
-    def owe(self, container: str) -> None:
-        """Note one; one that does not exist when its turn comes is forgotten."""
+    def owe(self, container: str, late_s: float = 0.0) -> None:
+        """Note one. late_s: for so long the engine may still make it, where it was asked to and gave no answer."""
         with self._lock:
-            self._names.add(container)
+            self._noted[container] = time.monotonic() + late_s
 
     def settle(self, client: docker.DockerClient) -> None:
         """Remove what is noted. Raises BackendError, and keeps the rest noted, where the engine refuses."""
         with self._lock:
-            for name in tuple(self._names):
-                remove(client, name)
-                self._names.discard(name)
+            for name, until in tuple(self._noted.items()):
+                if remove(client, name) or time.monotonic() > until:
+                    del self._noted[name]
 
 
 class DockerBox:
@@ -131,6 +132,8 @@ class DockerBox:
                 self._debts.owe(self.id)
                 raise
             self._is_closed = True
+        with contextlib.suppress(BackendError):  # what stays noted is tried again with the next box
+            self._debts.settle(self._client)
 
     def _is_foreign(self) -> bool:
         return os.getpid() != self._owner
@@ -175,14 +178,16 @@ class DockerBox:
             time.sleep(0.05)
 
 
-def remove(client: docker.DockerClient, container: str) -> None:
-    """Remove a container in whatever state it is; one that is gone, or going, is none. Raises BackendError."""
+def remove(client: docker.DockerClient, container: str) -> bool:
+    """Remove a container in whatever state it is; False where there is none. Raises BackendError."""
     try:
         with lost("remove the box"):
             client.api.remove_container(container, force=True, v=True)
     except BackendError as error:
         if not _is_gone(error):
             raise
+        return not isinstance(error.__cause__, NotFound)  # or it is on its way out
+    return True
 
 
 def _is_gone(error: BackendError) -> bool:

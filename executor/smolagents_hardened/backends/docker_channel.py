@@ -13,13 +13,12 @@ import contextlib
 import select
 import socket
 import ssl
-import threading
-import time
 from typing import Protocol
 
 import docker
 
 from smolagents_hardened.backends.base import Received, Stream
+from smolagents_hardened.backends.polling import Waker, poll, receive_one, send_all
 from smolagents_hardened.errors import BackendError, BoxDied
 
 READ_BYTES = 64 * 1024
@@ -85,68 +84,24 @@ class AttachChannel:
         self._demultiplexer = Demultiplexer()
         self._ready: list[Received] = []  # split off, not yet asked for; last one first
         self._is_closed_by_box = False
-        self._lock = threading.Lock()  # guards `_waker` between `wake` and `close`
-        self._waker: socket.socket | None
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
+        self._waker = Waker()
 
     def send(self, data: bytes, timeout_s: float) -> None:
         """Write all of it. Raises BoxDied when the box is gone and TimeoutError when it does not read."""
-        deadline = time.monotonic() + timeout_s
-        view = memoryview(data)
-        while view:
-            if self._is_closed_by_box:
-                raise BoxDied("the box is gone: it has closed the wire")
-            try:
-                view = view[self._transport.send(view) :]
-                continue
-            except WantsMore:
-                pass
-            except OSError as error:
-                raise BoxDied(f"the box is gone: {error.strerror or error}") from error
-            left_s = deadline - time.monotonic()
-            # The engine goes on taking bytes for a box that has ended; that it has nothing more to say is how we learn.
-            happened = self._poll(select.POLLOUT | select.POLLRDHUP, left_s) if left_s > 0 else 0
-            if happened & select.POLLRDHUP:
-                raise BoxDied("the box is gone: it has closed the wire")
-            if not happened:
-                raise TimeoutError(f"the box did not read {len(view)} of {len(data)} bytes in {timeout_s:g} s")
+        send_all(data, timeout_s, self._write, self._wait_to_write)
 
     def receive(self, timeout_s: float) -> Received | None:
         """Wait for bytes; None after `timeout_s` or a `wake`."""
-        deadline = time.monotonic() + timeout_s
-        while not self._take_wake():
-            if self._ready:
-                return self._ready.pop()
-            if self._is_closed_by_box:
-                return CLOSED
-            if self._read():
-                continue
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                return None
-            self._poll(select.POLLIN, left_s)
-        return None
+        return receive_one(timeout_s, self._waker, self._next, lambda: [self._transport])
 
     def wake(self) -> None:
         """Make a `receive` that waits, or the next one, return None at once."""
-        with self._lock:
-            if self._waker is None:
-                return
-            try:
-                self._waker.send(b"!")
-            except BlockingIOError:
-                return  # so many wakes are waiting that one more changes nothing
+        self._waker.wake()
 
     def close(self) -> None:
         """Let go of both sockets. Idempotent."""
-        with self._lock:
-            if self._waker is None:
-                return
-            self._waker.close()
-            self._waker = None
-        self._woken.close()
+        if not self._waker.close():
+            return
         self._is_closed_by_box = True
         self._ready.clear()
         with contextlib.suppress(OSError):  # the engine has closed it before us
@@ -156,6 +111,29 @@ class AttachChannel:
             response.close()
         self._outer.close()
         self._transport.close()
+
+    def _write(self, view: memoryview) -> int | None:
+        if self._is_closed_by_box:
+            raise BoxDied("the box is gone: it has closed the wire")
+        try:
+            return self._transport.send(view)
+        except WantsMore:
+            return None
+        except OSError as error:
+            raise BoxDied(f"the box is gone: {error.strerror or error}") from error
+
+    def _wait_to_write(self, left_s: float) -> int:
+        # The engine goes on taking bytes for a box that has ended; that it has nothing more to say is how we learn.
+        happened = poll([self._transport], select.POLLOUT | select.POLLRDHUP, left_s)
+        if happened & select.POLLRDHUP:
+            raise BoxDied("the box is gone: it has closed the wire")
+        return happened
+
+    def _next(self) -> Received | None:
+        while not self._ready and not self._is_closed_by_box:
+            if not self._read():
+                return None
+        return self._ready.pop() if self._ready else CLOSED
 
     def _read(self) -> bool:
         """Take what is there; whether that changed anything."""
@@ -170,22 +148,3 @@ class AttachChannel:
             return True
         self._ready = self._demultiplexer.feed(data)[::-1]
         return True
-
-    def _take_wake(self) -> bool:
-        try:
-            return bool(self._woken.recv(4096))
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True  # closed under us by another thread: nobody waits any longer
-
-    def _poll(self, event: int, timeout_s: float) -> int:
-        """Wait for the transport or, when reading, for a wake; the events, 0 when the time is up."""
-        poller = select.poll()
-        poller.register(self._transport.fileno(), event)
-        if event == select.POLLIN:
-            poller.register(self._woken.fileno(), select.POLLIN)
-        events = 0
-        for _, event in poller.poll(max(1, int(timeout_s * 1000))):
-            events |= event
-        return events

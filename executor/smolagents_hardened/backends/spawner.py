@@ -7,6 +7,7 @@ namespace takes every box along.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import json
 import os
@@ -25,6 +26,7 @@ from smolagents_hardened.errors import BackendError, BackendUnavailable
 BOXES_EACH = 1000  # the boxes of one spawner share what a clone cannot change: hash seed and address layout
 READY_S = 60.0  # to the first answer: pandas takes a second on an idle machine
 ANSWER_S = 20.0  # one clone takes milliseconds, also on a loaded machine
+END_S = 5.0  # from the end of the control socket to the end of the spawner, which does nothing in between
 MESSAGE_BYTES = 64 * 1024
 SOURCE = Path(__file__).resolve().parents[2]
 LAUNCH = (
@@ -56,6 +58,7 @@ class Spawner:
         self._lock = threading.Lock()  # guards the fields below and the order of questions and answers
         self._numbers = 0  # given out; the next box's number is one higher
         self._living = 0  # boxes started and not closed
+        self._requests = 0  # sent; each answer says to which it belongs
         self._is_retired = False  # it makes no more boxes, and ends with its last one
         self._process: subprocess.Popen[bytes] | None = None
         self._root = _hold(root)
@@ -65,6 +68,7 @@ class Spawner:
             with theirs:
                 self._process = _launch(root, theirs, self._diary, settings)
             ready, _ = self._receive(READY_S)
+            _refuse_failure(ready)
         except BaseException:
             self.close()
             raise
@@ -112,14 +116,16 @@ class Spawner:
         The caller says `release` once the box has ended.
         """
         with self._lock:
+            self._requests += 1
             spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)  # room for the answer's, before there is a box
             try:
-                socket.send_fds(self._control, [json.dumps(plan).encode()], descriptors)
+                request = json.dumps(plan | {"request": self._requests})
+                socket.send_fds(self._control, [request.encode()], descriptors)
             except OSError as error:
                 raise self._gone(f"is gone: {error.strerror or error}") from error
             finally:
                 os.close(spare)
-            _, received = self._receive(ANSWER_S)
+            received = self._answer(self._requests)
             if not received:
                 raise self._gone("could not hand over a box: this process has too many open files")
             self._living += 1
@@ -136,7 +142,7 @@ class Spawner:
         self._control.close()
         if self._process is not None and self._owner == os.getpid():
             try:
-                self._process.wait(ANSWER_S)
+                self._process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()  # takes the spawner along, which takes the boxes along
                 self._process.wait()
@@ -146,19 +152,31 @@ class Spawner:
         for descriptor in descriptors:
             os.close(descriptor)
 
+    def _answer(self, request: int) -> list[int]:
+        """The descriptor that answers this request. Where an earlier one was given up half-way, that box is ended."""
+        while True:
+            answer, descriptors = self._receive(ANSWER_S)
+            if answer.get("request") == request:
+                _refuse_failure(answer)
+                return descriptors
+            for descriptor in descriptors:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                os.close(descriptor)
+
     def _receive(self, timeout_s: float) -> tuple[dict[str, object], list[int]]:
         try:
             self._control.settimeout(timeout_s)
             raw, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, 1)
         except TimeoutError as error:
+            if self._process is not None:
+                self._process.kill()  # it hangs: waiting for it to end by itself would take as long again
             raise self._gone(f"did not answer within {timeout_s:g} s") from error
         except OSError as error:
             raise self._gone(f"is gone: {error.strerror or error}") from error
         if not raw:
             raise self._gone(f"has ended{self._last_words()}")
-        answer = json.loads(raw)
-        if "failed" in answer:
-            raise BackendUnavailable(refusal(str(answer["failed"]), int(answer["errno"] or errno.EPERM)))
+        answer: dict[str, object] = json.loads(raw)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         return answer, descriptors
@@ -205,6 +223,11 @@ def _hold(root: Path) -> int:
     except OSError as error:
         raise SpawnerGone(f"the root file system {root} is gone: {error.strerror or error}") from error
     return descriptor
+
+
+def _refuse_failure(answer: dict[str, object]) -> None:
+    if "failed" in answer:
+        raise BackendUnavailable(refusal(str(answer["failed"]), int(str(answer["errno"] or errno.EPERM))))
 
 
 def pid_of(pidfd: int) -> int:

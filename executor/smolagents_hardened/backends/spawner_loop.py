@@ -106,13 +106,13 @@ def start(
             os.close(pidfd)
             raise
     except OSError as error:
-        send(control, {"failed": str(error.strerror or error), "errno": error.errno})
+        send(control, {"request": plan["request"], "failed": str(error.strerror or error), "errno": error.errno})
         kept = -1
         return None
     finally:
         for descriptor in {ready, go, *descriptors} - {kept}:
             os.close(descriptor)
-    socket.send_fds(control, [b'{"started": true}'], [pidfd])
+    socket.send_fds(control, [json.dumps({"request": plan["request"]}).encode()], [pidfd])
     return pid, pidfd, kept
 
 
