@@ -12,7 +12,11 @@ from smolagents_hardened import HardenedExecutor
 # Tests of one backend's own parts run where that backend is declared; the header of each run says what is.
 collect_ignore_glob = [
     *([] if "docker" in DECLARED else ["backends/test_docker*.py", "faults/test_docker*.py"]),
-    *([] if "native" in DECLARED else ["backends/test_native*.py", "backends/test_spawner*.py", "faults/test_native*.py"]),
+    *(
+        []
+        if "native" in DECLARED
+        else ["backends/test_native*.py", "backends/test_spawner*.py", "faults/test_native*.py"]
+    ),
 ]
 
 MakeExecutor = Callable[..., HardenedExecutor]

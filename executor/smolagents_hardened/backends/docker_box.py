@@ -27,7 +27,7 @@ SIGNALS = frozenset(number.value for number in signal.Signals)
 
 
 class Debts:
-    """Containers that could not be removed because the engine was away; they are with the next box that starts or ends."""
+    """Containers that could not be removed because the engine was away: the next box's start or end removes them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

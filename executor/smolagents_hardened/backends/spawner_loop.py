@@ -40,6 +40,7 @@ def main(run_guest: Callable[[], None]) -> None:
     sys.path.append(PACKAGES)
     imported, left_out = preload(json.loads(sys.argv[-1]))
     sys.path.remove(PACKAGES)  # the guest appends it itself
+    sys.stdout.flush()  # what a module printed while it was imported: each clone would say it again
     gc.collect()
     gc.freeze()  # what is here now stays: a collection in a box would copy every page of it
     with open("/proc/self/statm") as file:
