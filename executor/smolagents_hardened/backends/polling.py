@@ -1,4 +1,4 @@
-"""What the channels of all backends share: write all, or wait for the next piece, by a deadline, woken by any thread."""
+"""What the channels of all backends share: write all, or wait for the next piece, by a deadline; any thread may wake."""
 
 from __future__ import annotations
 
