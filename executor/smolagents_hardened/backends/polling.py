@@ -1,4 +1,4 @@
-"""What the channels of all backends share: write all, or wait for the next piece, by a deadline; any thread may wake."""
+"""What the channels of all backends share: write all, or wait for the next piece, by a deadline or a wake."""
 
 from __future__ import annotations
 
