@@ -17,6 +17,8 @@ from smolagents_hardened.backends.base import Backend
 from smolagents_hardened.backends.enforcement import LAYERS, REQUIRED
 from smolagents_hardened.calling import ANY_TOOL
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.files import inputs
+from smolagents_hardened.files.wishes import OutputWish, output_wish
 from smolagents_hardened.governance.charter import Charter, Wishes, charter
 from smolagents_hardened.governance.hooks import as_hook
 from smolagents_hardened.governance.policy_file import SUFFIXES as POLICY_SUFFIXES
@@ -52,6 +54,9 @@ class Config:
     functions: Mapping[str, Callable[..., object]]
     allow_unsandboxed_agents: bool
     tool_timeouts: Mapping[str, float]
+    files: tuple[inputs.Input, ...]
+    outputs: OutputWish
+    show_pictures: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,10 @@ class Options:
     timeout_seconds: float | None = -1
     allow_unsandboxed_agents: bool = False
     tool_timeouts: Mapping[str, float] | float | None = None  # seconds, for all tools or by name ("*": all others)
+    files: Mapping[str, object] | None = None  # name beneath /files -> path, or bytes
+    outputs: Sequence[str] | str | None = None  # patterns of files to collect after each step
+    outputs_to: str | Path | None = None  # the directory they are saved in
+    show_pictures: bool = False  # hand the figures that a step has shown to the model
 
 
 def from_options(authorized: Sequence[str], options: Options) -> Config:
@@ -94,6 +103,9 @@ def from_options(authorized: Sequence[str], options: Options) -> Config:
         functions=_functions(options.additional_functions),
         allow_unsandboxed_agents=options.allow_unsandboxed_agents,
         tool_timeouts=_tool_timeouts(options.tool_timeouts),
+        files=inputs.parse(options.files, limits),
+        outputs=output_wish(options.outputs, options.outputs_to),
+        show_pictures=options.show_pictures,
     )
 
 

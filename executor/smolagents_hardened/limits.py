@@ -9,6 +9,7 @@ from smolagents_hardened.errors import ConfigError
 
 KIB = 2**10
 MIB = 2**20
+GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,14 @@ class Limits:
     logs_bytes: int = 1 * MIB  # prints and C-level output of one step
     calls: int = 1000  # tool calls of one step
     frames: int = 100_000  # frames of one step, whatever they carry
+
+    # Files and pictures, enforced on the host.
+    files_bytes: int = 16 * GIB  # of all inputs; they are mounted, not copied, wherever that can be done
+    files_count: int = 100_000  # files, folders and links of all inputs
+    files_copied_bytes: int = 1 * GIB  # of the inputs that have to be copied: bytes; all of them for a remote engine
+    outputs_bytes: int = 1 * GIB  # of all files that leave the boxes of one executor
+    pictures: int = 8  # figures that one step may show
+    picture_bytes: int = 8 * MIB  # one of them, three bytes a pixel: twice 1600 x 900; larger ones are scaled down
 
     # One message, enforced by the decoder on the host and by the encoder in the box.
     frame_bytes: int = 1 * MIB  # base64 of a 256 KiB chunk, and any ordinary message, fit with room

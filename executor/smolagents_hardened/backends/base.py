@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from smolagents_hardened.backends.enforcement import Enforcement
+from smolagents_hardened.files.inputs import Input
 from smolagents_hardened.limits import Limits
 
 
@@ -97,12 +98,13 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class BoxRequest:
-    """What a box is asked to be: limits, the profile of filter 2, and the layers that must be in force."""
+    """What a box is asked to be: limits, filter 2's profile, the layers that must be in force, the files in it."""
 
     limits: Limits
     profile: str = "default"
     required: frozenset[str] = frozenset()
     labels: tuple[tuple[str, str], ...] = ()
+    files: tuple[Input, ...] = ()
 
 
 class Backend(Protocol):

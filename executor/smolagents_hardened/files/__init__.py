@@ -1,0 +1,1 @@
+"""Files that go into a box and come out of it."""
