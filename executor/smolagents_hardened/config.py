@@ -69,6 +69,7 @@ class Options:
     audit_options: Mapping[str, object] | None = None  # fsync, sign_key, sign_every, rotate_bytes, redact ...
     approver: object = None  # "terminal", an Approver or a callable
     hook_timeout_s: float | None = None
+    judges_managed: bool = True  # our hooks are asked about the calls of managed agents, too
     delegation: object = None  # scope, budgets, expires
     budgets: object = None
     prices: object = None
@@ -160,6 +161,7 @@ def _charter(options: Options) -> Charter:
             audit_options=options.audit_options,
             approver=imported(approver) if isinstance(approver, str) and approver != "terminal" else approver,
             hook_timeout_s=options.hook_timeout_s,
+            judges_managed=options.judges_managed,
             delegation=options.delegation,
             budgets=options.budgets,
             prices=imported(prices) if isinstance(prices, str) else prices,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,10 @@ import pytest
 from smolagents import CodeAgent, ToolCallingAgent, tool
 from smolagents.local_python_executor import InterpreterError
 from smolagents.utils import AgentToolExecutionError
-from tests.support.backends import backend
+from tests.parity.conftest import MakeAgent, named
 from tests.support.models import CallModel, CodeModel
 
-from smolagents_hardened import ConfigError, Decision, RunStopped, ToolCall, govern, register
-
-MakeAgent = Callable[..., CodeAgent]
+from smolagents_hardened import ConfigError, Decision, RunStopped, ToolCall, govern
 
 
 @tool
@@ -29,32 +26,6 @@ def where(question: str) -> str:
     import os
 
     return f"{question}:{os.getpid()}"
-
-
-@pytest.fixture
-def make_agent(backend_name: str) -> Iterator[MakeAgent]:
-    """Make CodeAgents with executor_type="hardened"; they are cleaned up after the test."""
-    register()
-    made: list[CodeAgent] = []
-
-    def make(
-        model: Any, tools: tuple[Any, ...] = (), options: dict[str, Any] | None = None, **kwargs: Any
-    ) -> CodeAgent:
-        executor_kwargs = {"backend": backend(backend_name), **(options or {})}
-        agent = CodeAgent(
-            list(tools), model, executor_type="hardened", executor_kwargs=executor_kwargs, verbosity_level=0, **kwargs
-        )
-        made.append(agent)
-        return agent
-
-    yield make
-    for agent in made:
-        agent.python_executor.close()
-
-
-def named(name: str) -> dict[str, str]:
-    """What makes an agent one that can be managed."""
-    return {"name": name, "description": f"Does the work of {name}."}
 
 
 def test_nested_twice_with_the_chain_on_record(make_agent: MakeAgent) -> None:

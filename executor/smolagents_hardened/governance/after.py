@@ -11,8 +11,7 @@ from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.arguments import for_hook
 from smolagents_hardened.governance.asking import TimedOut, ask
 from smolagents_hardened.governance.call import STATUSES, ToolOutcome
-from smolagents_hardened.governance.hooks import NamedHook
-from smolagents_hardened.governance.judge import Candidate, Jury
+from smolagents_hardened.governance.judge import Candidate, Juror, Jury
 from smolagents_hardened.governance.served import Refused
 
 AfterHook = Callable[..., object]
@@ -34,18 +33,18 @@ def review(jury: Jury, candidate: Candidate, outcome: ToolOutcome) -> Aftermath:
     Stops at the first hook that fails or stops the run. KeyboardInterrupt and SystemExit pass.
     """
     aftermath = Aftermath(outcome)
-    for hook in jury.hooks:
-        if hook.after is not None and aftermath.refused is None and aftermath.stop is None:
-            aftermath = _reviewed(jury, hook, hook.after, candidate, aftermath)
+    for juror in jury.jurors:
+        if juror.hook.after is not None and aftermath.refused is None and aftermath.stop is None:
+            aftermath = _reviewed(juror, juror.hook.after, candidate, aftermath)
     return aftermath
 
 
-def _reviewed(jury: Jury, hook: NamedHook, function: AfterHook, candidate: Candidate, before: Aftermath) -> Aftermath:
+def _reviewed(juror: Juror, function: AfterHook, candidate: Candidate, before: Aftermath) -> Aftermath:
     shown = replace(candidate.call, arguments=for_hook(candidate.arguments))
     has_run = before.outcome.status != "responded"
-    timeout_s = jury.timeout_s if hook.timeout_s is None else hook.timeout_s
+    hook, timeout_s = juror.hook, juror.timeout_s
     try:
-        answer = ask(lambda: function(shown, before.outcome), jury.loop, timeout_s)
+        answer = ask(lambda: function(shown, before.outcome), juror.loop, timeout_s)
     except RunStopped as stop:
         return replace(before, stop=stop)
     except TimedOut:

@@ -36,6 +36,7 @@ class Charter:
     redactor: Redactor
     approver: object
     hook_timeout_s: float | None
+    judges_managed: bool
     grant: Grant | None
     prices: Prices | None
 
@@ -43,7 +44,11 @@ class Charter:
         """A governor on its own trail, whose first record says what is at work. Raises AuditError."""
         trail = Trail(self.audit, redact=self.redactor, keeping=self.keeping)
         authority = Authority(
-            approver=self.approver, hook_timeout_s=self.hook_timeout_s, grant=self.grant, prices=self.prices
+            approver=self.approver,
+            hook_timeout_s=self.hook_timeout_s,
+            grant=self.grant,
+            prices=self.prices,
+            judges_managed=self.judges_managed,
         )
         trail.append(
             "run",
@@ -64,6 +69,7 @@ class Wishes:
     audit_options: Mapping[str, object] | None = None
     approver: object = None
     hook_timeout_s: float | None = None
+    judges_managed: bool = True
     delegation: object = None
     budgets: object = None
     prices: object = None
@@ -81,6 +87,7 @@ def charter(wishes: Wishes) -> Charter:
         redactor=redactor,
         approver=_approver(wishes.approver),
         hook_timeout_s=_limit_s(wishes.hook_timeout_s),
+        judges_managed=wishes.judges_managed,
         grant=_grant(wishes.delegation, (*_budgets(wishes.budgets), *(b for one in enforced for b in one.budgets))),
         prices=_prices(wishes.prices, enforced),
     )

@@ -23,11 +23,11 @@ from smolagents_hardened.governance.delegation import Grant
 from smolagents_hardened.governance.desk import Desk
 from smolagents_hardened.governance.flow import Flow
 from smolagents_hardened.governance.hooks import Decision, Verdict, as_hook
-from smolagents_hardened.governance.judge import Candidate, Check, Judgement, Jury
+from smolagents_hardened.governance.judge import Candidate, Check, Judgement, Juror
 from smolagents_hardened.governance.ledger import Ledger
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.served import Failed, Refused, Served, StillRunning, Value, rebuilt
-from smolagents_hardened.governance.standing import IN_FORCE, Charge, Standing
+from smolagents_hardened.governance.standing import IN_FORCE, Charge, Standing, thinking
 from smolagents_hardened.governance.verdicts import Opinion, strictest
 
 Run = Callable[[Mapping[str, object]], object]
@@ -42,7 +42,8 @@ class Authority:
     """What a governor may be given besides hooks; everything is optional.
 
     `approver` answers asks (an Approver or a callable). `hook_timeout_s` limits each hook that has no limit of its
-    own. `grant` is what the agent was lent; `prices` is what its calls cost. `now` gives seconds since 1970.
+    own. `grant` is what the agent was lent; `prices` is what its calls cost. `now` gives seconds since 1970. With
+    `judges_managed` the hooks are asked about the calls of managed agents, too, whatever governs those.
     """
 
     approver: object = None
@@ -50,6 +51,7 @@ class Authority:
     grant: Grant | None = None
     prices: Prices | None = None
     now: Callable[[], float] = time.time
+    judges_managed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,12 @@ class Governor:
         self._clock = clock
         self._is_closed = False
         self._ledger = Ledger(trail, run_id)
-        self._jury = Jury(tuple(as_hook(hook) for hook in hooks), self.loop, self._authority.hook_timeout_s)
-        approver = self._authority.approver
-        self._desk = Desk(None if approver is None else as_approver(approver), self.loop, clock)
         grant = self._authority.grant
-        self._own = Standing(grant.lineage if grant is not None else (), (self.flow,))
+        self._own = Standing(grant.lineage if grant is not None else (), (self.flow,), self._jurors(hooks))
+        self._latest = self._own  # under which the latest call was judged
         if grant is not None:
             self._ledger.delegation(grant.lineage)
-        self._ledger.policies(self._jury.hooks)
+        self._ledger.policies(self._own.jury.hooks)
 
     def serve(self, call: ToolCall, check: Check, run: Run) -> Served:
         """Judge one call and, if it stands, run it.
@@ -111,11 +111,11 @@ class Governor:
         was not run; only if the message says that it has run, its result is withheld); KeyboardInterrupt
         and SystemExit as they come.
         """
-        self._ledger.policies(self._jury.hooks)
-        standing = self._own.within(IN_FORCE.get())
+        standing = self._within()
         call = replace(call, labels=standing.labels, grants=standing.ids, is_known=standing.is_known)
         try:
-            case = self._judged(call, check, standing)
+            with thinking():
+                case = self._judged(call, check, standing)
         except (KeyboardInterrupt, SystemExit):
             self._ledger.refusal(Judgement(Candidate(call, {}), _INTERRUPTED))
             raise
@@ -132,12 +132,12 @@ class Governor:
         """Judge one snippet before it runs and record it; None lets it run. Raises RunStopped and
         AuditError.
         """
-        self._ledger.policies(self._jury.hooks)
-        opinions: list[Opinion] = []
+        standing, opinions = self._within(), list[Opinion]()
         try:
-            refused = self._own.within(IN_FORCE.get()).standing(self._authority.now())
-            opinions = self._jury.judge_code(code) if refused is None else []
-            decision = self._code_decision(code, opinions) if refused is None else refused
+            refused = standing.standing(self._authority.now())
+            with thinking():
+                opinions = standing.jury.judge_code(code) if refused is None else []
+                decision = self._code_decision(standing, code, opinions) if refused is None else refused
         except (KeyboardInterrupt, SystemExit):
             self._ledger.code(code, _INTERRUPTED, opinions)
             raise
@@ -153,7 +153,8 @@ class Governor:
         """End every wait for an approval, now, as a refusal with the code `interrupted`. Any thread may
         call it.
         """
-        self._desk.interrupt(reason)
+        for juror in (*self._own.jurors, *self._latest.jurors):
+            juror.desk.interrupt(reason)
 
     @property
     def grant(self) -> Grant | None:
@@ -170,6 +171,25 @@ class Governor:
                 self._ledger.end([row for grant in grants for row in grant.meter.left()])
         self.loop.close()
 
+    def _jurors(self, hooks: Sequence[object]) -> tuple[Juror, ...]:
+        """The hooks, each with our limit, our loop and whoever we ask."""
+        authority = self._authority
+        approver = None if authority.approver is None else as_approver(authority.approver)
+        desk = Desk(approver, self.loop, self._clock)
+        named = [as_hook(hook) for hook in hooks]
+        limits = [authority.hook_timeout_s if hook.timeout_s is None else hook.timeout_s for hook in named]
+        return tuple(Juror(*pair, approver, self.loop, desk) for pair in zip(named, limits, strict=True))
+
+    def _within(self) -> Standing:
+        """Ours, below that of the managers at work; what is in force is on record."""
+        standing = self._latest = self._own.within(IN_FORCE.get())
+        self._ledger.policies(standing.jury.hooks)
+        return standing
+
+    def _for_managed(self, standing: Standing) -> Standing:
+        """What a managed agent works under, while a call of ours runs."""
+        return standing if self._authority.judges_managed else replace(standing, jurors=IN_FORCE.get().jurors)
+
     def _judged(self, call: ToolCall, check: Check, standing: Standing) -> _Case:
         """Delegation, budgets, hooks, people; in the end the budgets are charged."""
         authority = self._authority
@@ -181,8 +201,8 @@ class Governor:
         refused = charge.refusal(call, authority.now(), self._clock())
         if refused is not None:
             return _Case(Judgement(Candidate(call, {}), refused), standing, charge)
-        judgement = self._jury.judge(call, check)
-        judgement.decision = self._settled(judgement, check)
+        judgement = standing.jury.judge(call, check)
+        judgement.decision = self._settled(standing, judgement, check)
         case = _Case(judgement, standing, charge)
         if judgement.decision.verdict is Verdict.ALLOW:
             # Again, and now for good: a person may have thought for an hour, a hook may have changed the arguments.
@@ -194,27 +214,27 @@ class Governor:
         stands = case.standing.standing(self._authority.now())
         return case.charge.take(case.call, self._clock()) if stands is None else stands
 
-    def _settled(self, judgement: Judgement, check: Check) -> Decision:
+    def _settled(self, standing: Standing, judgement: Judgement, check: Check) -> Decision:
         """The last word: the hooks' decision, if every ask is granted for exactly the call that would run."""
         approvals: list[Approval] = []
-        decision = self._granted(judgement, approvals)
+        decision = self._granted(standing, judgement, approvals)
         for _ in range(MAX_EDITS):
             if decision.verdict is not Verdict.MODIFY:
                 break
             author = approvals.pop()
-            if not self._jury.edited(judgement, decision, check):
+            if not standing.jury.edited(judgement, decision, check):
                 return judgement.decision
             # Whoever wrote these arguments has approved them: of exactly this digest.
             digest = judgement.candidate.call.digest
             approvals.append(replace(author, digest=digest, decision=Decision.allow("edited by a person")))
-            decision = self._granted(judgement, approvals)
+            decision = self._granted(standing, judgement, approvals)
         if decision.verdict is Verdict.MODIFY:
             return Decision.deny(f"it was edited more than {MAX_EDITS} times", code="too_many_modifications")
         if decision.verdict in (Verdict.ALLOW, Verdict.RESPOND) and not judgement.candidate.is_unchanged():
             return Decision.deny("its arguments changed while they were judged", code="arguments_changed")
         return decision
 
-    def _granted(self, judgement: Judgement, approvals: list[Approval]) -> Decision:
+    def _granted(self, standing: Standing, judgement: Judgement, approvals: list[Approval]) -> Decision:
         """The judgement's decision, unless it refuses already or an ask is not granted. A person's edit comes back as
         modify, a person's answer as respond. Nobody is asked in vain, nor twice.
         """
@@ -225,7 +245,7 @@ class Governor:
             prompt = opinion.decision.prompt
             if any(approval.answers(place, prompt, call) for approval in approvals):
                 continue
-            approval = self._desk.ask(call, opinion, place)
+            approval = standing.jurors[place].desk.ask(call, opinion, place)
             self._ledger.approval(call, approval)
             approvals.append(approval)
             if approval.decision.verdict is Verdict.RESPOND:
@@ -234,12 +254,13 @@ class Governor:
                 return approval.decision
         return decision
 
-    def _code_decision(self, code: CodeCall, opinions: Sequence[Opinion]) -> Decision:
+    def _code_decision(self, standing: Standing, code: CodeCall, opinions: Sequence[Opinion]) -> Decision:
         decision = strictest(opinions)
-        for place, opinion in enumerate(opinions):
+        asked = [juror for juror in standing.jurors if juror.hook.code is not None]
+        for place, (juror, opinion) in enumerate(zip(asked, opinions, strict=True)):
             is_asked = opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow
             if is_asked and decision.verdict is Verdict.ALLOW:
-                approval = self._desk.ask(code, opinion, place)
+                approval = juror.desk.ask(code, opinion, place)
                 self._ledger.approval(code, approval)
                 decision = approval.decision
         return decision
@@ -248,7 +269,7 @@ class Governor:
         # The after-hooks see what was judged, whatever the tool does to the arguments it gets.
         candidate = case.judgement.candidate
         judged = Candidate(candidate.call, private_copy(candidate.arguments))
-        started, token = self._clock(), IN_FORCE.set(case.standing)
+        started, token = self._clock(), IN_FORCE.set(self._for_managed(case.standing))
         try:
             value = run(candidate.arguments)
         except StillRunning as error:
@@ -276,7 +297,8 @@ class Governor:
 
     def _conclude(self, case: _Case, judged: Candidate, outcome: ToolOutcome, error: Exception | None) -> Served:
         try:
-            aftermath = review(self._jury, judged, outcome)
+            with thinking():
+                aftermath = review(case.standing.jury, judged, outcome)
         except (KeyboardInterrupt, SystemExit) as interrupt:
             stop = RunStopped(type(interrupt).__name__)
             self._ledger.outcome(judged.call, Aftermath(outcome, stop=stop))

@@ -9,9 +9,11 @@ from typing import TypeVar
 from smolagents_hardened.audit.digest import digest
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.answers import fault, owned
+from smolagents_hardened.governance.approval import Ask
 from smolagents_hardened.governance.arguments import for_hook, is_plain, private_copy
 from smolagents_hardened.governance.asking import TimedOut, ask
 from smolagents_hardened.governance.call import CodeCall, ToolCall
+from smolagents_hardened.governance.desk import Desk
 from smolagents_hardened.governance.hooks import Decision, NamedHook, Verdict
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.verdicts import Opinion, strictest
@@ -60,12 +62,32 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Jury:
-    """The hooks of one governor, in their order, and how to ask them."""
+class Juror:
+    """A hook with the means of its own governor: it is asked in the same way about the calls of managed agents."""
 
-    hooks: Sequence[NamedHook]
+    hook: NamedHook
+    timeout_s: float | None
+    approver: Ask | None
     loop: LoopThread
-    timeout_s: float | None = None  # for each hook that has no limit of its own
+    desk: Desk
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for two that would put the same question to the same hook, and to the same person for it."""
+        asked = (self.hook.before, self.hook.after, self.hook.code, self.approver)
+        return (*map(_identity, asked), self.hook.is_shadow, self.timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Jury:
+    """All who judge one call, in their order, and how to ask them."""
+
+    jurors: Sequence[Juror]
+
+    @property
+    def hooks(self) -> list[NamedHook]:
+        """Their hooks."""
+        return [juror.hook for juror in self.jurors]
 
     def judge(self, call: ToolCall, check: Check) -> Judgement:
         """Ask all hooks; check a changed call and ask them all again, in at most MAX_ROUNDS rounds.
@@ -100,25 +122,26 @@ class Jury:
     def judge_code(self, code: CodeCall) -> list[Opinion]:
         """Ask the hooks that look at code; they may allow, deny, ask or stop."""
         opinions = []
-        for hook in self.hooks:
+        for juror in self.jurors:
+            hook = juror.hook
             if hook.code is None:
                 continue
-            decision = self.ask(hook, hook.code, code)
+            decision = self.ask(juror, hook.code, code)
             if decision.verdict in (Verdict.MODIFY, Verdict.RESPOND):
                 reason = f"hook {hook.name} returned {decision.verdict}, which does not fit a snippet"
                 decision = Decision.deny(reason, code="hook_error:type")
             opinions.append(Opinion(hook.name, 1, decision, hook.is_shadow))
         return opinions
 
-    def ask(self, hook: NamedHook, function: Callable[[Subject], object], subject: Subject) -> Decision:
+    def ask(self, juror: Juror, function: Callable[[Subject], object], subject: Subject) -> Decision:
         """One hook's decision; None, an exception, no answer in time or anything else is a denial.
 
         RunStopped out of a hook is its stop. KeyboardInterrupt and SystemExit are the person's at the
         keyboard: they pass.
         """
-        timeout_s = self.timeout_s if hook.timeout_s is None else hook.timeout_s
+        hook, timeout_s = juror.hook, juror.timeout_s
         try:
-            return _checked(hook.name, ask(lambda: function(subject), self.loop, timeout_s))
+            return _checked(hook.name, ask(lambda: function(subject), juror.loop, timeout_s))
         except RunStopped as stop:
             return Decision.stop(stop.reason)
         except TimedOut:
@@ -131,16 +154,21 @@ class Jury:
     def _is_settled(self, judgement: Judgement, check: Check) -> bool:
         """One round; False when the arguments have changed and all have to be asked again."""
         latest = []
-        for place, hook in enumerate(self.hooks):
-            candidate = judgement.candidate
+        for place, juror in enumerate(self.jurors):
+            hook, candidate = juror.hook, judgement.candidate
             shown = replace(candidate.call, arguments=for_hook(candidate.arguments))
-            opinion = Opinion(hook.name, judgement.rounds, self.ask(hook, hook.before, shown), hook.is_shadow)
+            opinion = Opinion(hook.name, judgement.rounds, self.ask(juror, hook.before, shown), hook.is_shadow)
             latest.append(opinion)
             if opinion.decision.verdict is Verdict.ASK and not hook.is_shadow:
                 judgement.asks[place] = opinion
         judgement.opinions += latest
         judgement.decision = strictest(latest)
         return judgement.decision.verdict is not Verdict.MODIFY or not _change(judgement, check)
+
+
+def _identity(function: object) -> tuple[int, int]:
+    """Of a function or a bound method. Not `==`: two hooks of equal state are two hooks."""
+    return id(getattr(function, "__self__", function)), id(getattr(function, "__func__", function))
 
 
 def _change(judgement: Judgement, check: Check) -> bool:

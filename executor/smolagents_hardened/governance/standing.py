@@ -1,13 +1,16 @@
-"""Under which grants, and after which results, the code of this context works.
+"""Under which grants and hooks, and after which results, the code of this context works.
 
 A managed agent runs inside its manager's tool call, in the same context. There its own governor finds what its manager
-stands under: it cannot get more, and what it learns comes back to the manager with its labels.
+stands under: it cannot get more, its manager's hooks judge its calls too, and what it learns comes back to the manager
+with its labels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from smolagents_hardened.governance.budget import Prices, price
@@ -15,19 +18,28 @@ from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.delegation import Grant
 from smolagents_hardened.governance.flow import UNTRUSTED, Flow
 from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.judge import Juror, Jury
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Grants and flows, outermost first."""
+    """Grants and flows, outermost first; jurors, the agent's own first: its managers have the last word on a result."""
 
     grants: tuple[Grant, ...] = ()
     flows: tuple[Flow, ...] = ()
+    jurors: tuple[Juror, ...] = ()
 
     def within(self, outer: Standing) -> Standing:
         """This standing below an outer one; what both have counts once."""
         grants = (*outer.grants, *(grant for grant in self.grants if grant not in outer.grants))
-        return Standing(grants, (*outer.flows, *(flow for flow in self.flows if flow not in outer.flows)))
+        flows = (*outer.flows, *(flow for flow in self.flows if flow not in outer.flows))
+        own = {juror.key for juror in self.jurors}
+        return Standing(grants, flows, (*self.jurors, *(juror for juror in outer.jurors if juror.key not in own)))
+
+    @property
+    def jury(self) -> Jury:
+        """Who judges a call that is made here."""
+        return Jury(self.jurors)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -72,6 +84,18 @@ class Standing:
 
 _NONE = Standing()
 IN_FORCE: ContextVar[Standing] = ContextVar("smolagents_hardened_standing", default=_NONE)
+
+
+@contextmanager
+def thinking() -> Iterator[None]:
+    """While hooks and people think, no hook is asked about what they do: a judge that is an agent itself would be asked
+    about its own calls.
+    """
+    token = IN_FORCE.set(replace(IN_FORCE.get(), jurors=()))
+    try:
+        yield
+    finally:
+        IN_FORCE.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
