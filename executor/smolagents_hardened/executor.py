@@ -26,6 +26,7 @@ from smolagents_hardened.audit.digest import digest, digest_text
 from smolagents_hardened.backends.base import Backend, Box, Manifest
 from smolagents_hardened.backends.choice import choose
 from smolagents_hardened.backends.enforcement import Enforcement
+from smolagents_hardened.below import interrupt_below
 from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import HardenedError, RunStopped
 from smolagents_hardened.governance.call import CodeCall, ToolCall
@@ -140,8 +141,16 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def interrupt(self, reason: str) -> None:
         """End the running step, from any thread; the session is kept if the code can be interrupted.
 
-        A wait for a person's answer ends at once; a tool that runs is awaited and recorded.
+        A wait for a person's answer ends at once, and so does the work of managed agents; a tool that runs is awaited
+        and recorded. What the step ends in is the reason, for the model to read.
         """
+        is_running = self._entered.locked()
+        self.end_step(reason)
+        if is_running:
+            interrupt_below(self._tools, reason)
+
+    def end_step(self, reason: str) -> None:
+        """`interrupt` for this one executor: managed agents go on."""
         session = self._keeper.session
         if session is not None:
             session.interrupt(reason)

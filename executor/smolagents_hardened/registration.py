@@ -10,7 +10,7 @@ from smolagents import ActionStep, CodeAgent
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.executor import HardenedExecutor
-from smolagents_hardened.stopping import StopNote
+from smolagents_hardened.stopping import Interrupt, StopNote
 
 EXECUTOR_TYPE = "hardened"
 TESTED = ("1.24", "1.25", "1.26")
@@ -46,11 +46,14 @@ def register(*, untested: bool = False) -> None:
 
 
 def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
-    """Tell the executor its agent's name, and write a stop's reason and logs into the memory of the step it ended."""
+    """Tell the executor its agent's name; from then on `agent.interrupt(reason)` ends the running step as well, and the
+    memory of a step that a stop has ended says why.
+    """
     hardened = executor if executor is not None else agent.python_executor
     if not isinstance(hardened, HardenedExecutor):
         raise ConfigError(f"attach() needs an agent with a HardenedExecutor, not {type(hardened).__name__}")
     hardened.name_agent(agent.name or "agent", lambda: getattr(agent, "task", None))
+    agent.interrupt = Interrupt(agent, hardened.interrupt)
     agent.step_callbacks.register(ActionStep, StopNote(hardened.take_stop, lambda: hardened.state.logs))
 
 

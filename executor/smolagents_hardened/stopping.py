@@ -1,4 +1,4 @@
-"""What a stopped run leaves behind: the reason and the logs, in the memory of the step that it ended.
+"""How a run is stopped from outside, and what it leaves behind: reason and logs, in the memory of its last step.
 
 RunStopped by itself is no Exception to smolagents: the step would stay in memory without error and observations.
 """
@@ -12,6 +12,18 @@ from smolagents import ActionStep
 from smolagents.utils import AgentError
 
 from smolagents_hardened.errors import RunStopped
+
+
+class Interrupt:
+    """In the place of `agent.interrupt`: the run ends as ever before its next step, and the running step ends now."""
+
+    def __init__(self, agent: Any, end_step: Callable[[str], None]) -> None:
+        self._agent = agent
+        self._end_step = end_step
+
+    def __call__(self, reason: str = "the agent was interrupted") -> None:
+        type(self._agent).interrupt(self._agent)
+        self._end_step(reason)
 
 
 class StopNote:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -16,9 +15,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 from smolagents import ActionStep, AgentLogger, CodeAgent, FinalAnswerStep, LogLevel, PlanningStep, tool
-from smolagents.local_python_executor import InterpreterError
 from smolagents.models import MODEL_REGISTRY, ChatMessageStreamDelta
-from smolagents.utils import AgentError, AgentExecutionError
 from tests.support.backends import backend
 from tests.support.models import CodeModel, PlanningModel
 
@@ -206,79 +203,6 @@ def test_prints_reach_the_logger_as_they_come(make_agent: MakeAgent) -> None:
 
 
 # ---- stopping ----------------------------------------------------------------------------------------------
-
-
-def test_agent_interrupt(make_agent: MakeAgent) -> None:
-    """agent.interrupt() ends the run between two steps, as ever."""
-    agent = make_agent(*["x = 1"] * 5)
-    agent.step_callbacks.register(ActionStep, lambda step, agent=None: agent.interrupt())
-    with pytest.raises(AgentError, match="interrupted"):
-        agent.run("go")
-
-
-def test_interrupt_in_the_middle_of_a_step(make_agent: MakeAgent) -> None:
-    """executor.interrupt(reason) ends the running step: the reason is in its memory, in the trail, and read by the model."""
-    agent = make_agent("kept = 1\nprint('begun')\nimport time\nwhile True: time.sleep(0.01)", "final_answer(kept)")
-    executor = agent.python_executor
-    executor.start()
-    threading.Timer(0.5, executor.interrupt, ["the user pressed stop"]).start()
-    assert agent.run("go") == 1
-    step = agent.memory.steps[1]
-    assert isinstance(step.error, AgentExecutionError)
-    assert "the user pressed stop" in step.error.message
-    assert "begun" in step.observations
-    assert "the user pressed stop" in agent.model.read[1]
-    limits = [record for record in executor.trail.records() if record["kind"] == "limit"]
-    assert ["the user pressed stop" in record["reason"] for record in limits] == [True]
-
-
-def test_interrupt_while_a_tool_runs(make_agent: MakeAgent) -> None:
-    """A tool that runs is awaited and recorded; then the step ends with the reason."""
-    ended: list[float] = []
-
-    @tool
-    def slow() -> str:
-        """Takes its time."""
-        time.sleep(0.6)
-        ended.append(time.monotonic())
-        return "done"
-
-    agent = make_agent("slow()\nimport time\nwhile True: time.sleep(0.01)", "final_answer('on')", tools=[slow])
-    executor = agent.python_executor
-    executor.start()
-    threading.Timer(0.3, executor.interrupt, ["enough"]).start()
-    assert agent.run("go") == "on"
-    assert len(ended) == 1
-    assert "enough" in agent.memory.steps[1].error.message
-    outcomes = [r for r in executor.trail.records() if r["kind"] == "outcome" and r["tool"] == "slow"]
-    assert [record["status"] for record in outcomes] == ["ok"]
-
-
-def test_interrupt_while_a_person_is_asked(make_agent: MakeAgent) -> None:
-    """The wait for a person's answer ends at once with the reason, in the step's memory and in the trail."""
-    asked = threading.Event()
-
-    def person(request: object) -> bool:
-        asked.set()
-        time.sleep(30)
-        return True
-
-    options = {"governance": lambda call: Decision.ask("May it?"), "approver": person}
-    agent = make_agent("double(1)", "final_answer('on')", options=options)
-    executor = agent.python_executor
-    executor.start()
-
-    def interrupt() -> None:
-        asked.wait(20)
-        executor.interrupt("nobody is here")
-
-    threading.Thread(target=interrupt).start()
-    started = time.monotonic()
-    executor.send_tools(agent.tools)
-    with pytest.raises(InterpreterError, match="nobody is here"):
-        executor("double(1)")
-    assert time.monotonic() - started < 10
-    assert "nobody is here" in json.dumps(list(executor.trail.records()))
 
 
 def test_a_stop_before_the_code_stands_in_memory(make_agent: MakeAgent) -> None:

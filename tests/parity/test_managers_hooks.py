@@ -168,7 +168,9 @@ def test_a_judge_that_is_an_agent(make_agent: MakeAgent) -> None:
 
     def consult(call: ToolCall) -> Decision:
         if call.tool == "send":
-            return Decision.allow() if judge.run(call.arguments["text"]) == "yes" else Decision.deny("the judge said no")
+            return (
+                Decision.allow() if judge.run(call.arguments["text"]) == "yes" else Decision.deny("the judge said no")
+            )
         return Decision.allow()
 
     assert "sent x" in tree(make_agent, CAUGHT, outer={"governance": consult}).run("go")
@@ -185,33 +187,29 @@ def test_a_governed_tool_caller_reaches_down_too(make_agent: MakeAgent) -> None:
     assert SENT == []
 
 
-def test_either_interrupt_ends_a_wait_for_the_managers_person(make_agent: MakeAgent) -> None:
+@pytest.mark.parametrize("who", ["inner", "outer"])
+def test_either_interrupt_ends_a_wait_for_the_managers_person(make_agent: MakeAgent, who: str) -> None:
     """A managed agent's call that waits for its manager's person ends at once when either of the two is interrupted."""
+    is_asked = threading.Event()
+
+    def person(request: Any) -> bool:
+        is_asked.set()
+        time.sleep(60)
+        return True
 
     def ask(call: ToolCall) -> Decision:
         return Decision.ask("May it?") if call.tool == "send" else Decision.allow()
 
-    for who in ("inner", "outer"):
-        is_asked = threading.Event()
-
-        def person(request: Any, is_asked: threading.Event = is_asked) -> bool:
-            is_asked.set()
-            time.sleep(30)
-            return True
-
-        outer = tree(make_agent, CAUGHT, outer={"governance": ask, "approver": person})
-        agents = {"outer": outer, "inner": outer.managed_agents["middle"].managed_agents["inner"]}
-
-        def interrupt(agent: Any = agents[who], is_asked: threading.Event = is_asked) -> None:
-            is_asked.wait(60)
-            agent.python_executor.interrupt("nobody is here")
-
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        outer.max_steps = 1
-        started = time.monotonic()
-        agents["inner"].model._snippets *= 2
-        agents["inner"].max_steps = 1
-        outer.run("go") if who == "inner" else None
-        thread.join() if who == "inner" else is_asked.set() or thread.join()
-        assert time.monotonic() - started < 20
+    inner = make_agent(CodeModel("send('x')", "final_answer('went on')"), (send,), **named("inner"))
+    model = CodeModel("final_answer(inner('go'))", "final_answer('after')")
+    outer = make_agent(model, (), {"governance": ask, "approver": person}, managed_agents=[inner], **named("outer"))
+    executor = {"inner": inner, "outer": outer}[who].python_executor
+    thread = threading.Thread(target=lambda: is_asked.wait(60) and executor.interrupt("nobody is here"))
+    thread.start()
+    started = time.monotonic()
+    answer = outer.run("go")
+    thread.join()
+    assert time.monotonic() - started < 40
+    assert "nobody is here" in str(inner.memory.steps[-1 if who == "outer" else 1].error)
+    assert ("went on" if who == "inner" else "after") in answer
+    assert SENT == []
