@@ -32,11 +32,11 @@ def test_the_clock_does_jump(jumping: None) -> None:
     assert looks != sorted(looks)
 
 
-def test_deadlines_do_not_see_the_wall_clock(jumping: None, tmp_path: Path) -> None:
-    """A step ends at its limit, another runs for as long as it may, and the trail checks out."""
+def test_deadlines_do_not_see_the_wall_clock(jumping: None, backend_name: str, tmp_path: Path) -> None:
+    """[R8] A step ends at its limit, another runs for as long as it may, and the trail checks out."""
     limits = Limits(wall_s=1.0, grace_s=0.5)
     audit = tmp_path / "audit.jsonl"
-    with HardenedExecutor([], backend=backend("docker"), limits=limits, audit=audit) as executor:
+    with HardenedExecutor([], backend=backend(backend_name), limits=limits, audit=audit) as executor:
         executor.start()
         assert executor("import time\ntime.sleep(0.5)\n'slept'").output == "slept"
         started = time.monotonic()

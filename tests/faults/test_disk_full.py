@@ -40,10 +40,10 @@ def many():
 
 
 @pytest.fixture
-def small() -> Iterator[HardenedExecutor]:
+def small(backend_name: str) -> Iterator[HardenedExecutor]:
     """An executor whose boxes have a scratch of 1 MiB and 64 files."""
     limits = Limits(scratch_bytes=SCRATCH, scratch_files=64)
-    with HardenedExecutor(["*"], backend=backend("docker"), limits=limits) as executor:
+    with HardenedExecutor(["*"], backend=backend(backend_name), limits=limits) as executor:
         yield executor
 
 
@@ -83,10 +83,10 @@ def test_a_cache_with_room_is_the_control(tmp_path: Path, monkeypatch: pytest.Mo
 class Noted:
     """An executor with one tool and its trail on a small disk."""
 
-    def __init__(self, audit: Path) -> None:
+    def __init__(self, backend_name: str, audit: Path) -> None:
         self.ran: list[str] = []
         self.executor = HardenedExecutor(
-            [], backend=backend("docker"), audit=audit, additional_functions={"note": self._note}
+            [], backend=backend(backend_name), audit=audit, additional_functions={"note": self._note}
         )
         self.before_end: Callable[[], None] = lambda: None
 
@@ -96,10 +96,10 @@ class Noted:
         return text
 
 
-def test_a_full_trail_stops_the_call(tmp_path: Path) -> None:
+def test_a_full_trail_stops_the_call(backend_name: str, tmp_path: Path) -> None:
     """No room for the INTENT: the tool does not run, AuditError says so; with room again the same trail goes on, whole."""
     with small_disk(tmp_path / "disk") as disk:
-        noted = Noted(disk / "audit.jsonl")
+        noted = Noted(backend_name, disk / "audit.jsonl")
         with noted.executor as executor:
             assert executor("note('first')").output == "first"
             filler = fill(disk)
@@ -114,10 +114,10 @@ def test_a_full_trail_stops_the_call(tmp_path: Path) -> None:
         assert noted.ran == ["first", "second"]
 
 
-def test_a_trail_that_fills_up_meanwhile_says_that_the_tool_has_run(tmp_path: Path) -> None:
+def test_a_trail_that_fills_up_meanwhile_says_that_the_tool_has_run(backend_name: str, tmp_path: Path) -> None:
     """Room for the INTENT and none for the OUTCOME: AuditError says that the tool HAS RUN, and the check says unknown."""
     with small_disk(tmp_path / "disk") as disk:
-        noted = Noted(disk / "audit.jsonl")
+        noted = Noted(backend_name, disk / "audit.jsonl")
         with noted.executor as executor:
             executor("1")
             noted.before_end = lambda: _take_all(executor, disk)

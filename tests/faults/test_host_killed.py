@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import docker
+import psutil
 import pytest
+from tests.support.native_boxes import groups
 
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.audit.verify import verify
@@ -19,14 +21,16 @@ from smolagents_hardened.backends.docker_owner import OWNER_LABEL
 GONE_S = 20.0  # the reaper needs an interpreter and an engine call; on a loaded machine that takes seconds
 # A point -> how many calls are open then.
 POINTS = {"starting": 0, "idle": 0, "spinning": 0, "judging": 0, "calling": 1, "reviewing": 1, "answering": 0}
+STARTING_S = {"docker": 0.15, "native": 0.03}  # into a start: the box is being made
 PROGRAM = """
-import os, signal, sys, threading
+import os, signal, sys, threading, psutil
 from smolagents_hardened import Decision, HardenedExecutor
 from smolagents_hardened.backends.docker_owner import owner
-point, audit = sys.argv[1:]
+backend, point, audit, starting_s = sys.argv[1:]
 
 def at(name):
     if name == point:
+        print(os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True)), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
 class Hook:
@@ -44,10 +48,10 @@ def on_print(text):
     at("spinning" if "spin" in text else "answering")
 
 print(owner(), flush=True)
-executor = HardenedExecutor(["*"], backend="docker", audit=audit, governance=Hook(), gate="off",
+executor = HardenedExecutor(["*"], backend=backend, audit=audit, governance=Hook(), gate="off",
                             additional_functions={"note": note}, on_print=on_print)
 if point == "starting":
-    threading.Timer(0.15, at, ["starting"]).start()
+    threading.Timer(float(starting_s), at, ["starting"]).start()
 executor("x = 1")
 at("idle")
 if point == "spinning":
@@ -58,11 +62,11 @@ print("not killed")
 """
 
 
-def run(point: str, audit: Path) -> subprocess.CompletedProcess[str]:
+def run(backend: str, point: str, audit: Path) -> subprocess.CompletedProcess[str]:
     """Run the program until it is killed, or to its end."""
     paths = os.pathsep.join(path for path in sys.path if path)
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, point, str(audit)],
+        [sys.executable, "-c", PROGRAM, backend, point, str(audit), str(STARTING_S[backend])],
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
@@ -71,23 +75,42 @@ def run(point: str, audit: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def containers(owner: str) -> list[str]:
-    """What the engine still has of that process."""
-    with contextlib.closing(docker.from_env()) as client:
-        found = client.api.containers(all=True, filters={"label": f"{OWNER_LABEL}={owner}"})
-        return [str(container["Id"]) for container in found]
+def left_of(backend: str, printed: list[str]) -> list[str]:
+    """What there still is of that process: containers, or processes and control groups."""
+    if backend == "docker":
+        with contextlib.closing(docker.from_env()) as client:
+            found = client.api.containers(all=True, filters={"label": f"{OWNER_LABEL}={printed[0]}"})
+            return [str(container["Id"]) for container in found]
+    host, *below = printed[-1].split()
+    assert host == printed[0].split(":")[1]
+    return [*groups(int(host)), *(pid for pid in below if is_running(int(pid))), *launchers_of(host)]
+
+
+def is_running(pid: int) -> bool:
+    """Whether it is there and no zombie: whoever adopts an orphan may collect it late."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def launchers_of(host: str) -> list[str]:
+    """The launchers that name the control groups of that host, also one that was on its way when the host died."""
+    return [
+        str(process.pid)
+        for process in psutil.process_iter(["cmdline"])
+        if any(f"smolagents-hardened-{host}-" in part for part in process.info["cmdline"] or ())
+    ]
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_kill_9_leaves_no_box_and_a_whole_trail(point: str, tmp_path: Path) -> None:
-    """Whatever the host was doing: the box goes, the chain holds, a call without an end is named, the trail goes on."""
+def test_kill_9_leaves_no_box_and_a_whole_trail(backend_name: str, point: str, tmp_path: Path) -> None:
+    """[R14] [R17] Whatever the host was doing: the box goes, the chain holds, an open call is named, the trail goes on."""
     audit = tmp_path / "audit.jsonl"
-    ended = run(point, audit)
+    ended = run(backend_name, point, audit)
     assert ended.returncode == -9, ended.stderr[-2000:]
-    owner = ended.stdout.splitlines()[0]
     gone_by = time.monotonic() + GONE_S
-    while containers(owner):
-        assert time.monotonic() < gone_by, "a box outlives its host"
+    while left := left_of(backend_name, ended.stdout.splitlines()):
+        assert time.monotonic() < gone_by, f"outlives its host: {left}"
         time.sleep(0.1)
     report = verify(audit)
     assert report.ok, report.problems
@@ -97,10 +120,10 @@ def test_kill_9_leaves_no_box_and_a_whole_trail(point: str, tmp_path: Path) -> N
     assert verify(audit).ok
 
 
-def test_an_open_call_is_reported_to_people(tmp_path: Path) -> None:
+def test_an_open_call_is_reported_to_people(backend_name: str, tmp_path: Path) -> None:
     """`hardened audit verify` says of a call that was running when the host died: outcome unknown."""
     audit = tmp_path / "audit.jsonl"
-    run("calling", audit)
+    run(backend_name, "calling", audit)
     shown = subprocess.run(
         [sys.executable, "-m", "smolagents_hardened.cli", "audit", "verify", str(audit)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
@@ -113,12 +136,13 @@ def test_an_open_call_is_reported_to_people(tmp_path: Path) -> None:
     assert "TAMPERED" not in shown.stdout
 
 
-def test_a_host_that_is_not_killed_is_the_control(tmp_path: Path) -> None:
+def test_a_host_that_is_not_killed_is_the_control(backend_name: str, tmp_path: Path) -> None:
     """The positive control: the same program runs to its end, leaves no box and no open call."""
     audit = tmp_path / "audit.jsonl"
-    ended = run("never", audit)
+    ended = run(backend_name, "never", audit)
     assert ended.returncode == 0, ended.stderr[-2000:]
-    assert ended.stdout.splitlines()[-1] == "not killed"
-    assert containers(ended.stdout.splitlines()[0]) == []
+    printed = ended.stdout.splitlines()
+    assert printed.pop() == "not killed"
+    assert left_of(backend_name, [printed[0], printed[0].split(":")[1]]) == []
     report = verify(audit)
     assert (report.ok, report.unknown_outcomes) == (True, ())
