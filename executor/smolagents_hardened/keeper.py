@@ -122,18 +122,22 @@ class Keeper:
         session = self._make_session(box)
         with self._recorded():
             session.open()
+        try:
+            self._note(
+                "box_start",
+                box=box.id,
+                image=box.manifest.image,
+                backend=self._backend.name,
+                enforcement=session.enforcement.to_dict(),
+            )
+        except BaseException:  # a full disk: no code may run in a box that is not on record
+            session.close()
+            raise
         self.session = session
         self.enforcement = session.enforcement
         self._is_configured = False
         self._toolbox.forget()
         self._unsent = dict(self._variables)
-        self._note(
-            "box_start",
-            box=box.id,
-            image=box.manifest.image,
-            backend=self._backend.name,
-            enforcement=session.enforcement.to_dict(),
-        )
         return session
 
     def _forget_box(self) -> None:

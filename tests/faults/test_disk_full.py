@@ -114,6 +114,21 @@ def test_a_full_trail_stops_the_call(backend_name: str, tmp_path: Path) -> None:
         assert noted.ran == ["first", "second"]
 
 
+def test_no_box_is_used_that_is_not_on_record(backend_name: str, tmp_path: Path) -> None:
+    """[R14] No room for the record of a fresh box: AuditError, and no code runs in it; later each box is on record."""
+    with small_disk(tmp_path / "disk") as disk:
+        with Noted(backend_name, disk / "audit.jsonl").executor as executor:
+            _take_all(executor, disk, but=1500)
+            with pytest.raises(AuditError, match="could not be written"):
+                executor("note('never')")
+            (disk / "filler").unlink()
+            assert executor("note('once')").output == "once"
+            kinds = [record["kind"] for record in executor.trail.records()]
+            assert kinds.count("code") == 2, "the first one was refused before there was a box"
+            assert [kind for kind in kinds if kind in ("box_start", "intent")] == ["box_start", "intent"]
+        assert verify(disk / "audit.jsonl").ok
+
+
 def test_a_trail_that_fills_up_meanwhile_says_that_the_tool_has_run(backend_name: str, tmp_path: Path) -> None:
     """Room for the INTENT and none for the OUTCOME: AuditError says that the tool HAS RUN, and the check says unknown."""
     with small_disk(tmp_path / "disk") as disk:
@@ -131,11 +146,12 @@ def test_a_trail_that_fills_up_meanwhile_says_that_the_tool_has_run(backend_name
         assert len(report.unknown_outcomes) == 1
 
 
-def _take_all(executor: HardenedExecutor, disk: Path) -> None:
-    """Every block of the disk, and of the block that the trail ends in so much that no record fits."""
+def _take_all(executor: HardenedExecutor, disk: Path, but: int = 250) -> None:
+    """Every block of the disk, and of the block that the trail ends in all but so much: no record fits into 250 bytes."""
+    executor.trail.append("note", text="")
     size = (disk / "audit.jsonl").stat
-    while (room := -size().st_size % BLOCK) > 250:
-        executor.trail.append("note", text="x" * max(1, room - 400))
+    while (room := -size().st_size % BLOCK) > but:
+        executor.trail.append("note", text="x" * max(1, room - but - 150))
     fill(disk)
 
 

@@ -18,6 +18,7 @@ OLDEST_API = (1, 41)  # engine 20.10: private cgroup namespaces; older ones drop
 TIMEOUT_S = 20  # for one engine call on a loaded machine: a frozen engine must not hold a step for minutes
 IMAGE_TIMEOUT_S = 600  # without a word from the engine while it makes an image
 DEFAULT_HOST = "unix:///var/run/docker.sock"
+MAKE_ROOM = "Make room on the engine's disk: docker system df shows what takes it, docker system prune what is unused"
 EngineErrors = (DockerException, requests.RequestException)
 
 
@@ -105,7 +106,12 @@ def _advice(error: BaseException) -> str:
         return "this user may not use its socket. Run: sudo usermod -aG docker $USER, and log in again"
     if any(isinstance(cause, FileNotFoundError | ConnectionRefusedError) for cause in causes):
         return "it is not running. Run: sudo systemctl start docker; or let DOCKER_HOST name another engine"
-    return str(getattr(error, "explanation", None) or error)
+    return explained(str(getattr(error, "explanation", None) or error))
+
+
+def explained(said: str) -> str:
+    """What the engine said, with what to do about it where that can be known."""
+    return f"{said}. {MAKE_ROOM}" if "no space left on device" in said else said
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

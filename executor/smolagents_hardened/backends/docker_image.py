@@ -23,6 +23,7 @@ from docker.errors import APIError, ImageNotFound
 
 from smolagents_hardened.backends import packages, payload, rootfs
 from smolagents_hardened.backends.base import Manifest
+from smolagents_hardened.backends.docker_engine import explained
 from smolagents_hardened.backends.packages import Progress, Target
 from smolagents_hardened.errors import BackendUnavailable, ConfigError
 
@@ -123,7 +124,8 @@ def build(client: docker.DockerClient, progress: Progress, wanted: Recipe) -> Ma
                 _import_base(client, wanted.base_image, directory, progress)
             return _build(client, wanted, directory, progress)
         except APIError as error:
-            raise BackendUnavailable(f"the engine could not build the image: {error.explanation or error}") from error
+            said = explained(str(error.explanation or error))
+            raise BackendUnavailable(f"the engine could not build the image: {said}") from error
 
 
 def _build(client: docker.DockerClient, wanted: Recipe, directory: Path, progress: Progress) -> Manifest:
@@ -151,7 +153,7 @@ def _run_build(client: docker.DockerClient, context: IO[bytes], progress: Progre
     image = ""
     for event in events:
         if "error" in event:
-            raise BackendUnavailable(f"the engine could not build the image: {event['error']}")
+            raise BackendUnavailable(f"the engine could not build the image: {explained(str(event['error']))}")
         for line in str(event.get("stream", "")).splitlines():
             if line.startswith("Step "):
                 progress(line)

@@ -8,6 +8,7 @@ hard links, so that a second root costs no disk. It appears by one rename under 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.machinery
 import importlib.metadata
@@ -36,6 +37,7 @@ SPAWNER_FILES = ("__init__.py", "jail_unsafe.py", "spawner_box.py", "spawner_loo
 PACKAGES = "opt/packages"
 HARDENED = "opt/hardened"
 STANDARD_LIBRARY = f"{rootfs.PREFIX}/{sys.platlibdir}/python{sys.version_info.major}.{sys.version_info.minor}"
+ROOM_BYTES, ROOM_FILES = 2**20, 16  # less than that is left of a disk that could not hold some file
 KEPT_S = 7 * 86_400  # a week: whoever changes between versions does not build each time
 COMPILE = (
     "import compileall, py_compile, sys\n"
@@ -169,6 +171,10 @@ def _compile(root: Path, *directories: str) -> None:
     """Byte code that is never checked against its source, with the paths of the box in it."""
     command = [str(rootfs.executable()), "-I", "-S", "-B", "-c", COMPILE, str(root), *directories]
     subprocess.run(command, check=False, env={}, stdin=subprocess.DEVNULL, capture_output=True)
+    # A package may hold a file that no compiler takes, so the status says nothing. A disk that is full now was so then.
+    there = os.statvfs(root)
+    if there.f_bavail * there.f_frsize < ROOM_BYTES or (there.f_files and there.f_favail < ROOM_FILES):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
 
 
 def _open_to_all(root: Path) -> None:

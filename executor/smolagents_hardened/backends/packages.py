@@ -21,6 +21,12 @@ from smolagents_hardened.errors import BackendUnavailable
 
 Progress = Callable[[str], None]
 
+# A sign in what pip says -> what to do.
+PIP_ADVICE = {
+    "No module named pip": f"it is pip that installs them. Run: {sys.executable} -m ensurepip",
+    "No space left on device": "make room, or set XDG_CACHE_HOME and TMPDIR to places with 500 MB left",
+}
+REACH_INDEX = "check that the package index can be reached (once is enough: they are cached)"
 MARKER = re.compile(r"python_full_version (<|>=) '(\d+)\.(\d+)'")
 # Newest first; a wheel for an older glibc fits a newer one. 2.36 is Debian 12's, which the official base has.
 OLDEST_TO_NEWEST = range(17, 37)
@@ -131,15 +137,9 @@ def _pip(requirements: Path, directory: Path, target: Target) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode == 0:
         return
-    if "No module named pip" in done.stderr:
-        raise BackendUnavailable(
-            f"pip is missing, and the packages of the box are installed with it. Run: {sys.executable} -m ensurepip"
-        )
+    advice = next((advice for sign, advice in PIP_ADVICE.items() if sign in done.stderr), REACH_INDEX)
     tail = " ".join(done.stderr.split())[-600:]
-    raise BackendUnavailable(
-        "the packages of the box could not be installed; check that the package index can be reached "
-        f"(once is enough: they are cached). pip said: {tail}"
-    )
+    raise BackendUnavailable(f"the packages of the box could not be installed; {advice}. pip said: {tail}")
 
 
 def _prune(packages: Path) -> None:

@@ -7,6 +7,7 @@ must not see (site-packages, caches, the paths of this host in build-time tables
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -40,6 +41,7 @@ ETC = {
     "group": "root:x:0:\nbox:x:65532:\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
 MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "opt")
 
 
@@ -80,7 +82,7 @@ def assemble(root: Path, objects: Iterable[Path] = ()) -> None:
     """Fill the empty directory `root`.
 
     objects: further shared objects (of packages) whose system libraries have to be found in the box too.
-    Raises BackendUnavailable where a part of the host's Python cannot be read.
+    Raises BackendUnavailable where a part of the host's Python cannot be read, OSError where there is no room for it.
     """
     try:
         for name in MOUNT_POINTS:
@@ -93,6 +95,8 @@ def assemble(root: Path, objects: Iterable[Path] = ()) -> None:
         for library in libraries([executable(), *extensions, *objects]):
             _copy(library.source, root / library.target, 0o755)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise  # the fault of where it is written to, not of what is read
         raise BackendUnavailable(
             f"the host's Python cannot be copied for the box ({error}); reinstall it, or use base='official'"
         ) from error
