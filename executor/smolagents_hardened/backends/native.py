@@ -158,6 +158,7 @@ def _settings(host: Host, preload: tuple[str, ...], *, is_lean: bool) -> dict[st
 
 
 def _fresh(kind: Kind, progress: Callable[[str], None]) -> Spawner:
+    native_cgroup.sweep()
     preload = kind.preload
     while True:
         host = native_plan.host_of(os.geteuid(), os.getegid())

@@ -22,6 +22,7 @@ from smolagents_hardened.limits import Limits
 CONTROLLERS = ("memory", "pids", "cpu")
 PERIOD_US = 100_000  # the kernel's default period of CPU quotas
 NAME = "smolagents-hardened-"
+FRESH_S = 60.0  # a group is entered milliseconds after it was made
 REMOVE_S = 2.0  # the last process may be on its way out
 
 
@@ -104,12 +105,29 @@ def name_of(token: str) -> str:
 
 def own_groups() -> list[str]:
     """Patterns of every group that this process makes, for the launcher: it removes them if this process is killed."""
+    return sorted(str(place / name_of("*")) for place in _places())
+
+
+def sweep() -> int:
+    """Remove empty groups of processes that are no more, where host and launcher were killed together; their number."""
+    removed = 0
+    for path in (path for place in _places() for path in place.glob(f"{NAME}*-*")):
+        owner = path.name.removeprefix(NAME).partition("-")[0]
+        with contextlib.suppress(OSError):  # in use after all, or somebody else's
+            # A fresh one is empty for a moment, and its owner may be in a pid namespace that is not ours.
+            if not Path(f"/proc/{owner}").exists() and time.time() - path.stat().st_mtime > FRESH_S:
+                path.rmdir()
+                removed += 1
+    return removed
+
+
+def _places() -> set[Path]:
+    """Where this process' groups are."""
     if _own(os.getpid(), "memory") is not None:
-        places = {_own(os.getpid(), controller) for controller in CONTROLLERS}
-    else:
-        own = _own(os.getpid(), "")
-        places = set() if own is None else {own, *own.parents}
-    return sorted(str(place / name_of("*")) for place in places if place is not None)
+        found = {_own(os.getpid(), controller) for controller in CONTROLLERS}
+        return {place for place in found if place is not None}
+    own = _own(os.getpid(), "")
+    return set() if own is None else {own, *own.parents}
 
 
 def settings(controller: str, limits: Limits, version: int) -> dict[str, str]:

@@ -10,63 +10,18 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
+# Functions of `math` that snippets find in scope without an import, as smolagents has it.
+MATH_FUNCTIONS = (
+    "ceil", "floor", "log", "exp", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "degrees", "radians",
+    "sqrt",
+)  # fmt: skip
 # Names that smolagents puts into scope; assigning one is refused as it is there, defining or importing one is not.
-FUNCTIONS_IN_SCOPE = frozenset(
-    [
-        "print",
-        "isinstance",
-        "range",
-        "float",
-        "int",
-        "bool",
-        "str",
-        "set",
-        "list",
-        "dict",
-        "tuple",
-        "round",
-        "ceil",
-        "floor",
-        "log",
-        "exp",
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "atan2",
-        "degrees",
-        "radians",
-        "pow",
-        "sqrt",
-        "len",
-        "sum",
-        "max",
-        "min",
-        "abs",
-        "enumerate",
-        "zip",
-        "reversed",
-        "sorted",
-        "all",
-        "any",
-        "map",
-        "filter",
-        "ord",
-        "chr",
-        "next",
-        "iter",
-        "divmod",
-        "callable",
-        "getattr",
-        "hasattr",
-        "setattr",
-        "issubclass",
-        "type",
-        "complex",
-    ]
-)
+FUNCTIONS_IN_SCOPE = frozenset(MATH_FUNCTIONS) | {
+    "print", "isinstance", "range", "float", "int", "bool", "str", "set", "list", "dict", "tuple", "round", "pow",
+    "len", "sum", "max", "min", "abs", "enumerate", "zip", "reversed", "sorted", "all", "any", "map", "filter",
+    "ord", "chr", "next", "iter", "divmod", "callable", "getattr", "hasattr", "setattr", "issubclass", "type",
+    "complex",
+}  # fmt: skip
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 

@@ -18,22 +18,6 @@ from smolagents_hardened.guest.text import text_of
 
 MESSAGE_CHARACTERS = 16 * 1024  # of one error, all in all
 TRACE_FRAMES = 12
-MATH_FUNCTIONS = [
-    "ceil",
-    "floor",
-    "log",
-    "exp",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "atan2",
-    "degrees",
-    "radians",
-    "sqrt",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +46,7 @@ class Namespace:
         self.module = ModuleType("__main__")
         self.names = self.module.__dict__
         self.names["__builtins__"] = builtins
-        self.names.update({name: getattr(math, name) for name in MATH_FUNCTIONS})
+        self.names.update({name: getattr(math, name) for name in gate.MATH_FUNCTIONS})
         sys.modules["__main__"] = self.module
         setattr(builtins, rewrite.LEAVE_NAME, LeaveStep)
 
@@ -70,7 +54,7 @@ class Namespace:
         """Take away the tools that are gone, put the new ones in; a user's tool wins over a function in scope."""
         for name in old - new.keys():
             self.names.pop(name, None)
-            if name in MATH_FUNCTIONS:
+            if name in gate.MATH_FUNCTIONS:
                 self.names[name] = getattr(math, name)
         self.names.update(new)
 
