@@ -22,7 +22,7 @@ from smolagents.utils import truncate_content
 
 from smolagents_hardened import config
 from smolagents_hardened.at_work import AT_WORK
-from smolagents_hardened.audit.digest import digest, digest_text
+from smolagents_hardened.audit.digest import digest_text
 from smolagents_hardened.backends.base import Backend, Box, Manifest
 from smolagents_hardened.backends.choice import choose
 from smolagents_hardened.backends.enforcement import Enforcement
@@ -66,7 +66,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     (a hook ended the run), NotEnforced and AuditError. Use it as a context manager or call `cleanup()`.
     """
 
-    _task: Callable[[], object] | None = None  # set by `name_agent`
+    agent: object = None  # set by `serve_agent`, and with it:
+    _look: Callable[[], None] | None = None
 
     def __init__(self, additional_authorized_imports: Sequence[str] = (), logger: Any = None, **options: Any) -> None:
         on_print = options.pop("on_print", None)
@@ -175,10 +176,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         stopped, self._stopped = self._stopped, None
         return stopped
 
-    def name_agent(self, name: str, task: Callable[[], object] | None = None) -> None:
-        """The name under which calls are judged and recorded; `task` reads what a person has asked the agent to do."""
-        self._agent = name
-        self._task = task
+    def serve_agent(self, agent: object, name: str, look: Callable[[], None] | None = None) -> None:
+        """The agent, and the name under which its calls are judged; `look` tells the governor of a run that begins."""
+        self.agent, self._agent, self._look = agent, name, look
 
     def __enter__(self) -> HardenedExecutor:
         return self
@@ -207,9 +207,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._printed.clear()
         self.state.logs = ""
         chain = (*AT_WORK.get(), self._agent)
-        task = self._task() if self._task is not None else None
-        if isinstance(task, str):
-            self.governor.flow.begin(task)
+        if self._look is not None:
+            self._look()
         call = CodeCall(self._run_id, self._step, self._agent, chain, code, digest_text(code))
         refused = self.governor.judge_code(call)
         if refused is not None:
@@ -267,7 +266,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             delegation=AT_WORK.get(),
             tool=tool,
             arguments=arguments,
-            digest=digest(tool, arguments),
             code=self._code,
         )
 

@@ -10,18 +10,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from smolagents import ActionStep, ToolCallingAgent
+from smolagents import ToolCallingAgent
 from smolagents.utils import AgentToolCallError, AgentToolExecutionError
 
 from smolagents_hardened import config
+from smolagents_hardened.agent_steps import AgentSteps
 from smolagents_hardened.at_work import AT_WORK
-from smolagents_hardened.audit.digest import digest
 from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import ConfigError, RunStopped
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import Failed, Refused, Value, refusal_text
-from smolagents_hardened.stopping import StopNote
 from smolagents_hardened.toolbox import entry_of
 
 
@@ -29,9 +28,10 @@ class Governed:
     """What governs one ToolCallingAgent; `trail` holds its records.
 
     `release` gives the agent its own way back. `close` ends governor and trail as well: for whoever called `govern`.
+    With `begins` the agent's runs are the governor's; without, they are parts of its manager's.
     """
 
-    def __init__(self, agent: ToolCallingAgent, governor: Governor, caller: Caller) -> None:
+    def __init__(self, agent: ToolCallingAgent, governor: Governor, caller: Caller, *, begins: bool = False) -> None:
         self.trail = governor.trail
         self._agent = agent
         self._governor = governor
@@ -39,7 +39,8 @@ class Governed:
         self._name = agent.name or "agent"
         self._stopped: RunStopped | None = None
         agent.execute_tool_call = self.execute_tool_call
-        agent.step_callbacks.register(ActionStep, StopNote(self.take_stop, str))
+        self._steps = AgentSteps(agent, governor, self._name, begins=begins)
+        self._steps.take_stop = self.take_stop
 
     def take_stop(self) -> RunStopped | None:
         """What stopped the run in the latest step, once."""
@@ -48,6 +49,7 @@ class Governed:
 
     def release(self) -> None:
         """Give the agent its own `execute_tool_call` back. Idempotent."""
+        self._steps.close()
         with suppress(AttributeError):
             del self._agent.execute_tool_call
 
@@ -103,6 +105,7 @@ class Governed:
         return self._caller.call(name, lambda: tools[name](**arguments, **own))
 
     def _call(self, tool: str, arguments: Mapping[str, object], chain: tuple[str, ...]) -> ToolCall:
+        self._steps.look()
         return ToolCall(
             call_id=uuid.uuid4().hex,
             run=self._governor.run_id,
@@ -111,8 +114,6 @@ class Governed:
             delegation=chain,
             tool=tool,
             arguments=arguments,
-            digest=digest(tool, arguments),
-            code="",
         )
 
     def _record_unknown(self, tool: str) -> None:
@@ -136,7 +137,7 @@ def govern(agent: ToolCallingAgent, governance: object = None, **options: Any) -
     config.refuse_unknown(options)
     checked = config.from_options((), config.Options(governance=governance, **options))
     governor = checked.charter.open(uuid.uuid4().hex)
-    return Governed(agent, governor, Caller(governor.loop, checked.tool_timeouts))
+    return Governed(agent, governor, Caller(governor.loop, checked.tool_timeouts), begins=True)
 
 
 def govern_members(tools: Mapping[str, object], governor: Governor, caller: Caller) -> list[Governed]:

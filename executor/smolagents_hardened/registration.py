@@ -6,11 +6,11 @@ from functools import wraps
 from importlib.metadata import version
 from typing import Any
 
-from smolagents import ActionStep, CodeAgent
+from smolagents import CodeAgent
 
+from smolagents_hardened.agent_steps import AgentSteps, Interrupt
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.executor import HardenedExecutor
-from smolagents_hardened.stopping import Interrupt, StopNote
 
 EXECUTOR_TYPE = "hardened"
 TESTED = ("1.24", "1.25", "1.26")
@@ -46,15 +46,18 @@ def register(*, untested: bool = False) -> None:
 
 
 def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
-    """Tell the executor its agent's name; from then on `agent.interrupt(reason)` ends the running step as well, and the
-    memory of a step that a stop has ended says why.
+    """Tell the executor its agent's name, tasks and tokens; from then on `agent.interrupt(reason)` ends the running
+    step as well, and the memory of a step that a stop has ended says why. Again for the same agent it does nothing.
     """
     hardened = executor if executor is not None else agent.python_executor
     if not isinstance(hardened, HardenedExecutor):
         raise ConfigError(f"attach() needs an agent with a HardenedExecutor, not {type(hardened).__name__}")
-    hardened.name_agent(agent.name or "agent", lambda: getattr(agent, "task", None))
+    if hardened.agent is agent:
+        return
+    steps = AgentSteps(agent, hardened.governor, agent.name or "agent")
+    steps.take_stop, steps.logs = hardened.take_stop, lambda: hardened.state.logs
     agent.interrupt = Interrupt(agent, hardened.interrupt)
-    agent.step_callbacks.register(ActionStep, StopNote(hardened.take_stop, lambda: hardened.state.logs))
+    hardened.serve_agent(agent, agent.name or "agent", steps.look)
 
 
 def hardened_agent(*args: Any, executor: HardenedExecutor, **kwargs: Any) -> CodeAgent:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import ConfigError
-from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import Failed, Refused, Value, refusal_text
 from smolagents_hardened.handles import Handles
@@ -26,7 +26,6 @@ from smolagents_hardened.step import Answer
 from smolagents_hardened.wire.schema import is_name
 from smolagents_hardened.wire.values import EncodeBudget, Encoded, EncodeError, encode
 
-FINAL_ANSWER = "final_answer"
 MESSAGE_BYTES = 4000  # of one tool's error
 MOST_REFUSALS = 20  # on record for one step: a loop that probes must not fill the disk
 

@@ -16,7 +16,7 @@ from smolagents_hardened.governance.served import Served
 
 def tool_call(tool: str = "weather", agent: str = "main", call_id: str = "c1", **arguments: object) -> ToolCall:
     """A call as the session makes it."""
-    return ToolCall(call_id, "run", 1, agent, (agent,), tool, arguments, digest(tool, arguments), "code()")
+    return ToolCall(call_id, "run", 1, agent, (agent,), tool, arguments, code="code()")
 
 
 def code_call(code: str = "1 + 1") -> CodeCall:

@@ -64,8 +64,10 @@ def test_everything_can_be_json(tmp_path: Path) -> None:
     }
     charter = from_options([], Options(**json.loads(json.dumps(options)))).charter
     assert charter.grant is not None
-    limits = [budget.calls for grant in charter.grant.lineage for budget in grant.delegation.budgets]
-    assert limits == [9, 4]
+    governor = charter.open("run")
+    assert [budget.calls for grant in governor.grant.lineage for budget in grant.meter.budgets] == [9, 4]
+    governor.close()
+    governor.trail.close()
     assert charter.prices == {"act": 2}
     assert charter.keeping.signer is not None
 
@@ -108,9 +110,11 @@ def test_what_is_not_understood_is_refused(options: dict[str, object]) -> None:
 def test_a_shadow_policys_budgets_bind_nobody(tmp_path: Path) -> None:
     """In shadow neither rules nor budgets count."""
     (tmp_path / "p.toml").write_text('mode = "shadow"\n' + POLICY)
-    assert from_options([], Options(governance=str(tmp_path / "p.toml"))).charter.grant is None
-    (tmp_path / "p.toml").write_text(POLICY)
-    assert from_options([], Options(governance=str(tmp_path / "p.toml"), shadow=True)).charter.grant is None
+    for mode, is_shadow, expected in (("shadow", False, 0), ("enforce", True, 0), ("enforce", False, 1)):
+        (tmp_path / "p.toml").write_text(f'mode = "{mode}"\n' + POLICY)
+        governor = from_options([], Options(governance=str(tmp_path / "p.toml"), shadow=is_shadow)).charter.open("run")
+        assert (0 if governor.grant is None else 1) == expected
+        governor.close()
 
 
 class Reader:

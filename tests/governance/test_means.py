@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from tests.governance.governed import bench, check, code_call, tool_call
@@ -15,6 +16,7 @@ from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.delegation import Delegation, Grant
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.reload import PolicyFile
 from smolagents_hardened.governance.served import Refused, Served, Value
 
 
@@ -113,8 +115,60 @@ def test_time_is_charged() -> None:
 def test_tokens_can_be_charged_too() -> None:
     """What a model reports is spent from the same budget as the tools' prices."""
     with bench(grant=grant(Budget(cost=5)), prices={"weather": 1}) as it:
-        it.governor.spend("main", Decimal("4.5"))
+        it.governor.spend("main", None, Decimal("4.5"))
         assert code(it.serve()) == "budget_exhausted"
+
+
+def test_what_a_hook_makes_of_a_call_has_its_own_price() -> None:
+    """A change of the arguments is priced again: what runs is what is charged."""
+    dearer = Decision.modify({"city": "Constantinople"})
+    with bench(lambda call: dearer, budgets=(Budget(cost=10),), prices=lambda call: len(call.arguments["city"])) as it:
+        assert code(it.serve(tool_call(city="Rome"))) == "budget_exhausted"
+
+
+def test_a_price_function_changes_nothing() -> None:
+    """It sees a copy of the arguments."""
+    with bench(prices={"weather": lambda call: call.arguments["places"].clear() or 1}) as it:
+        it.governor.serve(tool_call(places=["Rome"]), dict, it.tool)
+        assert it.tool.calls == [{"places": ["Rome"]}]
+
+
+def test_final_answer_is_spared_unless_named() -> None:
+    """Whoever has used up everything may still answer, unless a budget says its name."""
+    for tool, expected in (("*", ["ok", "ok"]), ("f*", ["ok", "ok"]), ("final_answer", ["ok", "budget_exhausted"])):
+        with bench(budgets=(Budget(tool=tool, calls=1),)) as it:
+            assert [code(it.governor.serve(tool_call("final_answer"), dict, it.tool)) for _ in "12"] == expected
+
+
+def test_two_limits_on_one_scope_count_each_call_once() -> None:
+    """Five calls or a cost of 2, whichever comes first."""
+    with bench(budgets=(Budget(calls=5), Budget(cost=2)), prices={"weather": 1}) as it:
+        assert [code(it.serve()) for _ in range(3)] == ["ok", "ok", "budget_exhausted"]
+
+
+def test_budgets_prices_and_mode_of_a_file_change_with_it(tmp_path: Path) -> None:
+    """They are in force at the next call; what was used so far stays used; the record tells each version."""
+    path = tmp_path / "p.toml"
+
+    def write(text: str) -> None:
+        path.write_text(f'default = "allow"\n{text}')
+
+    budget = "[[budget]]\ncalls = {}\n"
+    write("")
+    with bench(PolicyFile(path)) as it:
+        assert code(it.serve()) == "ok"  # nothing is counted while there is no budget
+        write(budget.format(2))
+        assert [code(it.serve()) for _ in range(3)] == ["ok", "ok", "budget_exhausted"]
+        write(budget.format(3))
+        assert [code(it.serve()) for _ in range(2)] == ["ok", "budget_exhausted"]
+        write('mode = "shadow"\n[[rule]]\ntool = "*"\neffect = "deny"\n' + budget.format(0))
+        assert code(it.serve()) == "ok"
+        write("[[budget]]\ncost = 1\n[prices]\nweather = 0.6\n")
+        assert [code(it.serve()) for _ in range(2)] == ["ok", "budget_exhausted"]
+        write("[[budget]]\ncost = 1\n[prices]\nweather = 0.4\n")
+        assert [code(it.serve()) for _ in range(2)] == ["ok", "budget_exhausted"]
+        loads = [record for record in it.trail.records() if record["kind"] == "policy_load"]
+    assert [load["shadow"] for load in loads] == [False, False, False, True, False, False]
 
 
 def test_the_end_tells_what_was_used() -> None:
@@ -138,6 +192,9 @@ def test_the_end_tells_what_was_used() -> None:
         {"calls": 1, "per": "day"},
         {"calls": 1, "exhausted": "ignore"},
         {"calls": 1, "tool": 3},
+        {"tokens": 1.5},
+        {"tokens": 1, "tool": "search"},
+        {"tokens": 1, "per": "tool"},
         {"cals": 1},
         3,
     ],

@@ -68,6 +68,16 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
         {"run": _TEXT, "grants": {"type": "array", "items": _OBJECT}},
         frozenset(),
     ),
+    "task": (
+        "The agent begins a run: the budgets of a run are there anew; what the run before has used.",
+        {"run": _TEXT, "agent": _TEXT, "text": _PLAIN_TEXT, "used": {"type": "array", "items": _OBJECT}},
+        frozenset({"used"}),
+    ),
+    "usage": (
+        "The tokens that a model reports for one step of its agent (none: it reports nothing), and their cost.",
+        {"run": _TEXT, "agent": _TEXT, "input_tokens": _WHOLE, "output_tokens": _WHOLE, "cost": {"type": "number"}},
+        frozenset({"input_tokens", "output_tokens"}),
+    ),
     "box_start": (
         "A box is up: every layer as it was read back, and the image by its content.",
         {"run": _TEXT, "box": _TEXT, "image": _TEXT, "backend": _TEXT, "enforcement": _OBJECT},

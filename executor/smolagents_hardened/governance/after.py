@@ -1,20 +1,15 @@
-"""What hooks make of a result before the snippet sees it: look, replace, or stop the run. A hook that fails
-withholds it.
-"""
+"""What hooks make of a result before the snippet sees it: look, replace, stop the run. A failing hook withholds it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from smolagents_hardened.errors import RunStopped
-from smolagents_hardened.governance.arguments import for_hook
-from smolagents_hardened.governance.asking import TimedOut, ask
+from smolagents_hardened.governance.asking import NoAnswer
 from smolagents_hardened.governance.call import STATUSES, ToolOutcome
-from smolagents_hardened.governance.judge import Candidate, Juror, Jury
+from smolagents_hardened.governance.judge import Candidate, Juror
 from smolagents_hardened.governance.served import Refused
-
-AfterHook = Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,40 +22,32 @@ class Aftermath:
     stop: RunStopped | None = None
 
 
-def review(jury: Jury, candidate: Candidate, outcome: ToolOutcome) -> Aftermath:
+def review(jurors: Sequence[Juror], candidate: Candidate, outcome: ToolOutcome) -> Aftermath:
     """Show an outcome to each hook that asks for it, in order; each sees what the one before left.
 
     Stops at the first hook that fails or stops the run. KeyboardInterrupt and SystemExit pass.
     """
     aftermath = Aftermath(outcome)
-    for juror in jury.jurors:
+    for juror in jurors:
         if juror.hook.after is not None and aftermath.refused is None and aftermath.stop is None:
             aftermath = _reviewed(juror, juror.hook.after, candidate, aftermath)
     return aftermath
 
 
-def _reviewed(juror: Juror, function: AfterHook, candidate: Candidate, before: Aftermath) -> Aftermath:
-    shown = replace(candidate.call, arguments=for_hook(candidate.arguments))
-    has_run = before.outcome.status != "responded"
-    hook, timeout_s = juror.hook, juror.timeout_s
-    try:
-        answer = ask(lambda: function(shown, before.outcome), juror.loop, timeout_s)
-    except RunStopped as stop:
-        return replace(before, stop=stop)
-    except TimedOut:
-        reason = f"hook {hook.name} did not look at the result within {timeout_s} s"
-        return replace(before, refused=Refused(reason, "hook_error:timeout", has_run))
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # noqa: BLE001  a result that could not be looked at is withheld
-        reason = f"hook {hook.name} failed with {type(error).__name__} when it looked at the result"
-        return replace(before, refused=Refused(reason, "hook_error:exception", has_run))
+def _reviewed(juror: Juror, function: Callable[..., object], candidate: Candidate, before: Aftermath) -> Aftermath:
+    hook, shown = juror.hook, candidate.shown()
+    answer = juror.ask(lambda: function(shown, before.outcome))
     if answer is None:
         return before
-    if not _is_sound(answer):
+    if isinstance(answer, RunStopped):
+        return replace(before, stop=answer)
+    has_run = before.outcome.status != "responded"
+    if isinstance(answer, NoAnswer):
+        reason = f"hook {hook.name} {answer.told} when it looked at the result"
+        return replace(before, refused=Refused(reason, f"hook_error:{answer.code}", has_run))
+    if not isinstance(answer, ToolOutcome) or not _is_sound(answer):
         reason = f"hook {hook.name} returned {type(answer).__name__} instead of a ToolOutcome or None"
         return replace(before, refused=Refused(reason, "hook_error:type", has_run))
-    assert isinstance(answer, ToolOutcome)  # nosec B101 - `_is_sound` has said so
     # Labels only ever grow: no hook takes away what another has said about a result.
     outcome = replace(answer, labels=answer.labels | before.outcome.labels)
     is_same = answer.value is before.outcome.value and answer.status == before.outcome.status
@@ -68,8 +55,7 @@ def _reviewed(juror: Juror, function: AfterHook, candidate: Candidate, before: A
     return replace(before, outcome=outcome, replaced_by=replaced_by)
 
 
-def _is_sound(answer: object) -> bool:
-    if not isinstance(answer, ToolOutcome) or answer.status not in STATUSES:
-        return False
+def _is_sound(answer: ToolOutcome) -> bool:
     labels: object = answer.labels
-    return isinstance(labels, frozenset | set) and all(isinstance(label, str) for label in labels)
+    is_labelled = isinstance(labels, frozenset | set) and all(isinstance(label, str) for label in labels)
+    return is_labelled and answer.status in STATUSES

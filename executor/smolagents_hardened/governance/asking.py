@@ -1,6 +1,4 @@
-"""Call foreign code (a hook, an approver) and wait for its answer: sync or async, with or without a time
-limit.
-"""
+"""Call foreign code (a hook, an approver) and wait for its answer: sync or async, with or without a time limit."""
 
 from __future__ import annotations
 
@@ -8,7 +6,9 @@ import inspect
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
+from dataclasses import dataclass
 
+from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.loop import LoopThread, LoopTimeout
 
@@ -19,6 +19,36 @@ class TimedOut(Exception):
 
 class Interrupted(Exception):
     """The wait was ended from another thread; what was asked may still think."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Foreign code gave none: `code` is 'timeout', 'interrupted' or 'exception', `told` the end of a sentence about it.
+
+    What an exception says is left out: it may hold a secret of the host.
+    """
+
+    code: str
+    told: str
+
+
+def answered(function: Callable[[], object], timeout_s: float | None) -> object:
+    """What a call to foreign code gives: its answer, the RunStopped that it raised, or a NoAnswer.
+
+    KeyboardInterrupt and SystemExit are the person's at the keyboard: they pass.
+    """
+    try:
+        return function()
+    except RunStopped as stop:
+        return stop
+    except TimedOut:
+        return NoAnswer("timeout", f"did not answer within {timeout_s} s")
+    except Interrupted:
+        return NoAnswer("interrupted", "was interrupted")
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  the caller refuses
+        return NoAnswer("exception", f"failed with {type(error).__name__}")
 
 
 def ask(function: Callable[[], object], loop: LoopThread, timeout_s: float | None) -> object:

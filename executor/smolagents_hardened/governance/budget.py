@@ -1,4 +1,8 @@
-"""How much may be used: calls, rate, time and cost, per run, agent or tool. Charged before a tool runs, not after."""
+"""How much may be used: calls, rate, time, cost and tokens, per run, agent or tool.
+
+Calls and their prices are charged before a tool runs. What is known afterwards only (a tool's time, a model's tokens)
+counts against what comes next.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,18 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from smolagents_hardened.errors import ConfigError
-from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
 from smolagents_hardened.governance.hooks import Decision
 
-# What one call costs, in whatever unit the budgets use: a price for each tool, or a function of the call.
-Prices = Mapping[str, float] | Callable[[ToolCall], float | Decimal]
+# What one call costs, in whatever unit the budgets use: a price (or a function of the call) for each tool, or one
+# function for all. The table may also price each token of a model, under names that no tool can have.
+Price = Callable[[ToolCall], float | Decimal]
+Prices = Mapping[str, "float | Price"] | Price
+INPUT, OUTPUT = "model:input", "model:output"
+LIMITS = ("calls", "wall_s", "cost", "tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +32,8 @@ class Budget:
     """What the calls that it matches may use together; `per` says together with which others they are counted.
 
     `calls` with `every_s` is a rate: so many in any window of that length. `wall_s` is the time the tools took
-    together, `cost` the sum of their prices. With `exhausted="stop"` the run ends instead of the call.
+    together, `cost` the sum of all prices, `tokens` what the model reports, in and out. With `exhausted="stop"` the run
+    ends instead of the call. `final_answer` is left out unless `tool` says its name: who has nothing left may say so.
 
     Raises ConfigError where it limits nothing or a number is not positive.
     """
@@ -36,18 +45,17 @@ class Budget:
     every_s: float | None = None
     wall_s: float | None = None
     cost: float | None = None
+    tokens: int | None = None
     exhausted: Literal["deny", "stop"] = "deny"
     reason: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("calls", "every_s", "wall_s", "cost"):
-            value = getattr(self, name)
-            if value is not None and not _is_amount(value):
-                raise ConfigError(f"budget: {name} must be a number from 0 on, not {value!r}")
-        if self.calls is not None and not isinstance(self.calls, int):
-            raise ConfigError(f"budget: calls must be a whole number, not {self.calls!r}")
-        if self.calls is None and self.wall_s is None and self.cost is None:
-            raise ConfigError("budget: say at least one of calls, wall_s, cost")
+        for name in (*LIMITS, "every_s"):
+            _check_amount(name, getattr(self, name))
+        if all(getattr(self, name) is None for name in LIMITS):
+            raise ConfigError(f"budget: say at least one of {', '.join(LIMITS)}")
+        if self.tokens is not None and (self.tool != "*" or self.per == "tool"):
+            raise ConfigError("budget: tokens are used by agents, not by tools: leave `tool` and per = tool out")
         if self.every_s is not None and (self.calls is None or self.every_s == 0):
             raise ConfigError("budget: every_s makes `calls` a rate: it needs calls, and a window longer than 0")
         if self.per not in ("run", "agent", "tool") or self.exhausted not in ("deny", "stop"):
@@ -67,7 +75,9 @@ class Budget:
         return cls(**raw)
 
     def matches(self, tool: str, agent: str) -> bool:
-        """Whether calls of this tool by this agent count."""
+        """Whether calls of this tool by this agent count; a model's tokens are of no tool ("")."""
+        if tool == FINAL_ANSWER != self.tool:
+            return False
         return fnmatch.fnmatchcase(tool, self.tool) and fnmatch.fnmatchcase(agent, self.agent)
 
     def told(self) -> dict[str, object]:
@@ -76,7 +86,15 @@ class Budget:
         return {name: getattr(self, name) for name in default if getattr(self, name) != default[name]}
 
 
-def _is_amount(value: object) -> bool:
+def _check_amount(name: str, value: object) -> None:
+    if value is not None and not is_amount(value):
+        raise ConfigError(f"budget: {name} must be a number from 0 on, not {value!r}")
+    if name in ("calls", "tokens") and not isinstance(value, int | None):
+        raise ConfigError(f"budget: {name} must be a whole number, not {value!r}")
+
+
+def is_amount(value: object) -> bool:
+    """Whether it is a finite number from 0 on."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
@@ -85,7 +103,12 @@ class _Used:
     calls: int = 0
     wall_s: float = 0.0
     cost: Decimal = Decimal(0)
+    tokens: int = 0
     times: deque[float] = field(default_factory=deque)  # of the calls in the window, for rates only
+
+
+# What is counted together: the budgets that agree in these, whatever their limits. Limits may change meanwhile.
+_Counter = tuple[str, str, str, float | None, str]
 
 
 class Meter:
@@ -94,7 +117,17 @@ class Meter:
     def __init__(self, budgets: Sequence[Budget]) -> None:
         self.budgets = tuple(budgets)
         self._lock = threading.Lock()
-        self._used: dict[tuple[int, str], _Used] = {}
+        self._used: dict[_Counter, _Used] = {}
+
+    def adopt(self, budgets: Sequence[Budget]) -> None:
+        """From now on these count; what was used of the same scope so far stays used."""
+        with self._lock:
+            self.budgets = tuple(budgets)
+
+    def begin(self) -> None:
+        """A new run: everything is there again, but for rates, which time alone gives back."""
+        with self._lock:
+            self._used = {counter: _Used(times=used.times) for counter, used in self._used.items()}
 
     def refusal(self, call: ToolCall, cost: Decimal, now: float) -> Decision | None:
         """A deny or stop when one more such call would be too much."""
@@ -106,45 +139,63 @@ class Meter:
         with self._lock:
             refused = self._refusal(call, cost, now)
             if refused is None:
-                for budget, used in self._counting(call.tool, call.agent):
+                for counter, used in self._counters(call.tool, call.agent).items():
                     used.calls += 1
                     used.cost += cost
-                    if budget.every_s is not None:
+                    if counter[3] is not None:
                         used.times.append(now)
             return refused
 
     def refund(self, call: ToolCall, cost: Decimal) -> None:
         """Take back a charge for a call that another's budget refused."""
         with self._lock:
-            for budget, used in self._counting(call.tool, call.agent):
+            for used in self._counters(call.tool, call.agent).values():
                 used.calls -= 1
                 used.cost -= cost
-                if budget.every_s is not None and used.times:
+                if used.times:
                     used.times.pop()
 
-    def spend(self, tool: str, agent: str, *, cost: Decimal = Decimal(0), wall_s: float = 0.0) -> None:
-        """Charge what was used without a check: a tool's time, a model's tokens. It counts against the next call."""
+    def spend(self, tool: str, agent: str, *, cost: Decimal = Decimal(0), wall_s: float = 0.0, tokens: int = 0) -> None:
+        """Charge what was used without a check: a tool's time, a model's tokens. It counts against what comes next."""
         with self._lock:
-            for _, used in self._counting(tool, agent):
+            for used in self._counters(tool, agent).values():
                 used.cost += cost
                 used.wall_s += wall_s
+                used.tokens += tokens
+
+    def overdrawn(self, agent: str) -> Decision | None:
+        """A stop when an agent has nothing left for what its budgets would end the run for; no call is needed."""
+        with self._lock:
+            for budget, used in self._counting("", agent):
+                what = _spent(budget, used, Decimal(0)) if budget.exhausted == "stop" else None
+                if what is not None:
+                    return Decision.stop(budget.reason or f"the budget of {what} is used up")
+        return None
 
     def left(self) -> list[dict[str, object]]:
         """What was used so far, budget by budget, for people."""
         with self._lock:
             return [
-                {**self.budgets[place].told(), "for": key, "used_calls": used.calls, "used_cost": float(used.cost)}
-                | {"used_wall_s": round(used.wall_s, 6)}
-                for (place, key), used in sorted(self._used.items())
+                {**budget.told(), "for": counter[-1], "used_calls": used.calls, "used_cost": float(used.cost)}
+                | {"used_wall_s": round(used.wall_s, 6), "used_tokens": used.tokens}
+                for budget in self.budgets
+                for counter, used in sorted(self._used.items(), key=lambda one: one[0][-1])
+                if counter == _counter(budget, counter[-1])
             ]
 
     def _counting(self, tool: str, agent: str) -> list[tuple[Budget, _Used]]:
         found = []
-        for place, budget in enumerate(self.budgets):
+        for budget in self.budgets:
             if budget.matches(tool, agent):
-                key = {"run": "", "agent": agent, "tool": tool}[budget.per]
-                found.append((budget, self._used.setdefault((place, key), _Used())))
+                whose = {"run": "", "agent": agent, "tool": tool}[budget.per]
+                found.append((budget, self._used.setdefault(_counter(budget, whose), _Used())))
         return found
+
+    def _counters(self, tool: str, agent: str) -> dict[_Counter, _Used]:
+        """Each counter once, however many budgets read it."""
+        whose = {"run": "", "agent": agent, "tool": tool}
+        found = [_counter(one, whose[one.per]) for one in self.budgets if one.matches(tool, agent)]
+        return {counter: self._used.setdefault(counter, _Used()) for counter in found}
 
     def _refusal(self, call: ToolCall, cost: Decimal, now: float) -> Decision | None:
         exhausted = None
@@ -160,6 +211,10 @@ class Meter:
         return exhausted
 
 
+def _counter(budget: Budget, whose: str) -> _Counter:
+    return budget.tool, budget.agent, budget.per, budget.every_s, whose
+
+
 def _exhausted(budget: Budget, used: _Used, cost: Decimal, now: float) -> str | None:
     if budget.every_s is not None:
         while used.times and used.times[0] <= now - budget.every_s:
@@ -168,10 +223,16 @@ def _exhausted(budget: Budget, used: _Used, cost: Decimal, now: float) -> str | 
             return f"{budget.calls} calls in {budget.every_s:g} s"
     elif budget.calls is not None and used.calls + 1 > budget.calls:
         return f"{budget.calls} calls"
+    return _spent(budget, used, cost)
+
+
+def _spent(budget: Budget, used: _Used, cost: Decimal) -> str | None:
     if budget.cost is not None and used.cost + cost > _exact(budget.cost):
         return f"{budget.cost:g} of cost"
     if budget.wall_s is not None and used.wall_s >= budget.wall_s:
         return f"{budget.wall_s:g} s of tool time"
+    if budget.tokens is not None and used.tokens >= budget.tokens:
+        return f"{budget.tokens} tokens"
     return None
 
 
@@ -190,12 +251,21 @@ def price(prices: Prices | None, call: ToolCall) -> Decimal:
     """What one call costs. Raises ValueError for a price that is no number from 0 on."""
     if prices is None:
         return Decimal(0)
-    cost: object = prices(call) if callable(prices) else prices.get(call.tool, 0)
+    one = prices if callable(prices) else prices.get(call.tool, 0)
+    cost: object = one(call) if callable(one) else one
     if isinstance(cost, Decimal) and cost.is_finite() and cost >= 0:
         return cost
-    if not _is_amount(cost):
+    if not is_amount(cost):
         raise ValueError(f"the price of {call.tool} is {cost!r}, not a number from 0 on")
-    return _exact(cost)  # type: ignore[arg-type]  # `_is_amount` has said that it is a number
+    return _exact(cost)  # type: ignore[arg-type]  # `is_amount` has said that it is a number
+
+
+def token_price(prices: Prices | None, input_tokens: int, output_tokens: int) -> Decimal:
+    """What a model's tokens cost, by the table's prices for one token each."""
+    if prices is None or callable(prices):
+        return Decimal(0)
+    each: list[Any] = [prices.get(name, 0) for name in (INPUT, OUTPUT)]  # numbers: the charter has checked them
+    return _exact(each[0]) * input_tokens + _exact(each[1]) * output_tokens
 
 
 def _exact(amount: float) -> Decimal:

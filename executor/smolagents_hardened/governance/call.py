@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+FINAL_ANSWER = "final_answer"  # smolagents' own tool, which ends a run
 # The ways a call can end. 'unknown': its time was over, it may still run.
 STATUSES = frozenset({"ok", "error", "responded", "unknown"})
 
@@ -19,9 +20,9 @@ class ToolCall:
     """One call of one tool, as it will be made if it is allowed.
 
     `arguments` is by keyword and read-only: the hook cannot change what it judges (Decision.modify does).
-    `digest` is the SHA-256 (hex) over the canonical form of tool and arguments. The governor fills in what follows
-    `code`: `labels` are those of all results so far (flow.py), `grants` the ids of the delegations the call is made
-    under, outermost first, and `is_known` tells whether a value occurs in the task or in a trusted result.
+    The governor fills in the rest: `digest` is the SHA-256 (hex) over the canonical form of tool and arguments,
+    `labels` are those of all results so far (flow.py), `grants` the ids of the delegations the call is made under,
+    outermost first, and `is_known` tells whether a value occurs in the task or in a trusted result.
     """
 
     call_id: str
@@ -31,8 +32,8 @@ class ToolCall:
     delegation: tuple[str, ...]  # from the outermost manager to this agent
     tool: str
     arguments: Mapping[str, object]
-    digest: str
-    code: str  # the running step's snippet; a thread of an earlier one may have made the call: a claim of the box
+    digest: str = ""
+    code: str = ""  # the running step's snippet; a thread of an earlier one may have made the call: a claim of the box
     labels: frozenset[str] = frozenset()
     grants: tuple[str, ...] = ()
     is_known: Callable[[object], bool] = field(default=nothing_is_known, repr=False, compare=False)

@@ -17,12 +17,10 @@ from smolagents_hardened.audit.redact import Redactor
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.approval import as_approver
-from smolagents_hardened.governance.budget import Budget, Prices
+from smolagents_hardened.governance.budget import INPUT, OUTPUT, Budget, Prices, is_amount
 from smolagents_hardened.governance.delegation import Delegation, Grant
 from smolagents_hardened.governance.governor import Authority, Governor
 from smolagents_hardened.governance.hooks import as_hook, shadow
-from smolagents_hardened.governance.policy import Contents, Policy
-from smolagents_hardened.governance.reload import PolicyFile
 from smolagents_hardened.governance.terminal import TerminalApprover
 
 
@@ -38,6 +36,7 @@ class Charter:
     hook_timeout_s: float | None
     judges_managed: bool
     grant: Grant | None
+    budgets: tuple[Budget, ...]
     prices: Prices | None
 
     def open(self, run_id: str) -> Governor:
@@ -47,6 +46,7 @@ class Charter:
             approver=self.approver,
             hook_timeout_s=self.hook_timeout_s,
             grant=self.grant,
+            budgets=self.budgets,
             prices=self.prices,
             judges_managed=self.judges_managed,
         )
@@ -79,7 +79,6 @@ class Wishes:
 def charter(wishes: Wishes) -> Charter:
     """Check everything. Raises ConfigError that names the option."""
     keeping, redactor = audit_settings(wishes.audit_options or {})
-    enforced = [] if wishes.shadow else [one for hook in wishes.hooks if (one := _contents(hook)) is not None]
     return Charter(
         hooks=tuple(shadow(hook) for hook in wishes.hooks) if wishes.shadow else wishes.hooks,
         audit=wishes.audit,
@@ -88,8 +87,9 @@ def charter(wishes: Wishes) -> Charter:
         approver=_approver(wishes.approver),
         hook_timeout_s=_limit_s(wishes.hook_timeout_s),
         judges_managed=wishes.judges_managed,
-        grant=_grant(wishes.delegation, (*_budgets(wishes.budgets), *(b for one in enforced for b in one.budgets))),
-        prices=_prices(wishes.prices, enforced),
+        grant=_grant(wishes.delegation),
+        budgets=_budgets(wishes.budgets),
+        prices=_prices(wishes.prices),
     )
 
 
@@ -116,13 +116,6 @@ def audit_settings(options: Mapping[str, object]) -> tuple[Keeping, Redactor]:
         sinks = given["sinks"]
         given["sinks"] = tuple(sinks) if isinstance(sinks, Sequence) else (sinks,)
     return Keeping(**given), redactor  # type: ignore[arg-type]  # Keeping checks each
-
-
-def _contents(hook: object) -> Contents | None:
-    policy = hook.policy if isinstance(hook, PolicyFile) else hook
-    if isinstance(policy, Policy) and not policy.is_shadow:
-        return policy.contents
-    return None
 
 
 def _approver(approver: object) -> object:
@@ -152,22 +145,19 @@ def _budgets(budgets: object) -> tuple[Budget, ...]:
     return tuple(one if isinstance(one, Budget) else Budget.from_mapping(one) for one in listed)
 
 
-def _grant(delegation: object, budgets: tuple[Budget, ...]) -> Grant | None:
-    if delegation is None:
-        return Grant(Delegation(budgets=budgets)) if budgets else None
-    if isinstance(delegation, Grant):
-        return delegation.delegate(Delegation(budgets=budgets)) if budgets else delegation
-    made = Grant(Delegation.from_mapping(delegation))
-    return made.delegate(Delegation(budgets=budgets)) if budgets else made
+def _grant(delegation: object) -> Grant | None:
+    if delegation is None or isinstance(delegation, Grant):
+        return delegation
+    return Grant(Delegation.from_mapping(delegation))
 
 
-def _prices(prices: object, enforced: Sequence[Contents]) -> Prices | None:
-    if callable(prices):
+def _prices(prices: object) -> Prices | None:
+    if prices is None or callable(prices):
         return prices
-    if prices is not None and not isinstance(prices, Mapping):
+    if not isinstance(prices, Mapping):
         raise ConfigError(f"prices is a table of tool and number, or a function of the call, not {prices!r}")
-    table = {tool: price for one in enforced for tool, price in one.prices.items()} | dict(prices or {})
-    for tool, price in table.items():
-        if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < 1e18:
+    for tool, price in prices.items():
+        is_function = callable(price) and tool not in (INPUT, OUTPUT)
+        if not is_function and not is_amount(price):
             raise ConfigError(f"prices: {tool} costs {price!r}, which is no number from 0 on")
-    return table or None
+    return dict(prices)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.answers import fault, owned
 from smolagents_hardened.governance.approval import Approval, ApprovalRequest, Ask
-from smolagents_hardened.governance.asking import Interrupted, TimedOut, Worker
+from smolagents_hardened.governance.asking import NoAnswer, Worker, answered
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.hooks import Decision, Verdict
 from smolagents_hardened.governance.loop import LoopThread
@@ -68,23 +68,25 @@ class Desk:
         if approver is None:
             reason = f"it needs a person's approval ({request.prompt}), and there is nobody to ask"
             return Decision.deny(reason, code="approval_unavailable"), False
-        try:
-            answer = self._wait(lambda: approver(request), request.timeout_s)
-        except TimedOut:
-            denial = Decision.deny(f"nobody approved it within {request.timeout_s} s", code="approval_timeout")
-            return denial if asked.otherwise is None else asked.otherwise, False
-        except Interrupted:
-            why = f": {self._reason}" if self._reason else ""
-            reason = f"the run was interrupted while it waited for approval{why}"
-            return Decision.deny(reason, code="interrupted"), False
-        except RunStopped as stop:
-            return Decision.stop(stop.reason), True
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001  whatever goes wrong while asking is no approval
-            reason = f"asking for approval failed with {type(error).__name__}"
-            return Decision.deny(reason, code="approval_error"), False
+        limit_s = request.timeout_s
+        answer = answered(lambda: self._wait(lambda: approver(request), limit_s), limit_s)
+        if isinstance(answer, RunStopped):
+            return Decision.stop(answer.reason), True
+        if isinstance(answer, NoAnswer):
+            return self._unanswered(answer, request, asked), False
         return _granted(answer, _FOR_CALLS if isinstance(request.subject, ToolCall) else _FOR_CODE), True
+
+    def _unanswered(self, answer: NoAnswer, request: ApprovalRequest, asked: Decision) -> Decision:
+        match answer.code:
+            case "timeout" if asked.otherwise is not None:
+                return asked.otherwise
+            case "timeout":
+                return Decision.deny(f"nobody approved it within {request.timeout_s} s", code="approval_timeout")
+            case "interrupted":
+                why = f": {self._reason}" if self._reason else ""
+                return Decision.deny(f"the run was interrupted while it waited for approval{why}", code="interrupted")
+            case _:
+                return Decision.deny(f"asking for approval {answer.told}", code="approval_error")
 
     def _wait(self, function: Callable[[], object], timeout_s: float | None) -> object:
         # Always in a thread of its own: `interrupt` must be able to end the wait.

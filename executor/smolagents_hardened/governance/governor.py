@@ -9,21 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import AuditError, RunStopped
 from smolagents_hardened.governance.after import Aftermath, review
 from smolagents_hardened.governance.approval import Approval, as_approver
-from smolagents_hardened.governance.arguments import private_copy
-from smolagents_hardened.governance.budget import Prices
+from smolagents_hardened.governance.budget import Budget, Prices, token_price
 from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
-from smolagents_hardened.governance.delegation import Grant
+from smolagents_hardened.governance.delegation import Delegation, Grant
 from smolagents_hardened.governance.desk import Desk
 from smolagents_hardened.governance.flow import Flow
 from smolagents_hardened.governance.hooks import Decision, Verdict, as_hook
-from smolagents_hardened.governance.judge import Candidate, Check, Judgement, Juror
+from smolagents_hardened.governance.judge import Check, Judgement, Juror, edited, judge, judge_code
 from smolagents_hardened.governance.ledger import Ledger
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.served import Failed, Refused, Served, StillRunning, Value, rebuilt
@@ -34,6 +33,7 @@ Run = Callable[[Mapping[str, object]], object]
 
 # A person who edits a call sees it again as long as a hook asks: that has to end.
 MAX_EDITS = 3
+_NOTHING = Decimal(0)
 _INTERRUPTED = Decision.deny("the person at the keyboard interrupted the run", code="interrupted")
 
 
@@ -42,25 +42,27 @@ class Authority:
     """What a governor may be given besides hooks; everything is optional.
 
     `approver` answers asks (an Approver or a callable). `hook_timeout_s` limits each hook that has no limit of its
-    own. `grant` is what the agent was lent; `prices` is what its calls cost. `now` gives seconds since 1970. With
-    `judges_managed` the hooks are asked about the calls of managed agents, too, whatever governs those.
+    own. `grant` is what the agent was lent; `budgets` are for each of its runs, and `prices` is what its calls cost,
+    both beside those that policies bring along. `now` gives seconds since 1970. With `judges_managed` the hooks are
+    asked about the calls of managed agents, too, whatever governs those.
     """
 
     approver: object = None
     hook_timeout_s: float | None = None
     grant: Grant | None = None
+    budgets: tuple[Budget, ...] = ()
     prices: Prices | None = None
     now: Callable[[], float] = time.time
     judges_managed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Case:
-    """One call on its way: what was found out about it, and under which grants and flows it is made."""
+    """One call on its way: what was found out about it, under which grants and flows it is made, what it costs."""
 
     judgement: Judgement
     standing: Standing
-    charge: Charge
+    charge: Charge = field(default_factory=lambda: Charge(()))
 
     @property
     def call(self) -> ToolCall:
@@ -71,7 +73,7 @@ class Governor:
     """Serves the tool calls of one executor.
 
     `clock` is monotonic, in seconds. Without hooks every call is allowed, and recorded. `loop` runs async hooks and may
-    run async tools; `close` ends it. `flow` holds the labels of this run.
+    run async tools; `close` ends it. `flow` holds the labels and the task of this executor's box.
 
     Raises ConfigError for something that is no hook or no approver; AuditError when its first record cannot be written.
     """
@@ -93,12 +95,12 @@ class Governor:
         self._clock = clock
         self._is_closed = False
         self._ledger = Ledger(trail, run_id)
-        grant = self._authority.grant
-        self._own = Standing(grant.lineage if grant is not None else (), (self.flow,), self._jurors(hooks))
-        self._latest = self._own  # under which the latest call was judged
-        if grant is not None:
-            self._ledger.delegation(grant.lineage)
-        self._ledger.policies(self._own.jury.hooks)
+        self._prices = self._authority.prices
+        self._of_run: Grant | None = None  # the budgets of each run, once there are any
+        self.grant = self._authority.grant  # what the agent has, if anything: to pass on a part of it, or to revoke it
+        lineage = self.grant.lineage if self.grant is not None else ()
+        self._own = self._latest = Standing(lineage, (self.flow,), self._jurors(hooks))
+        self._refresh(self._own, is_first=True)
 
     def serve(self, call: ToolCall, check: Check, run: Run) -> Served:
         """Judge one call and, if it stands, run it.
@@ -112,63 +114,71 @@ class Governor:
         and SystemExit as they come.
         """
         standing = self._within()
-        call = replace(call, labels=standing.labels, grants=standing.ids, is_known=standing.is_known)
+        facts = {"labels": standing.labels, "grants": standing.ids, "is_known": standing.is_known}
+        case = _Case(Judgement.of(call, **facts), standing)
+        judgement = case.judgement
         try:
             with thinking():
-                case = self._judged(call, check, standing)
+                self._judge(case, check)
         except (KeyboardInterrupt, SystemExit):
-            self._ledger.refusal(Judgement(Candidate(call, {}), _INTERRUPTED))
+            judgement.decision = _INTERRUPTED
+            self._ledger.refusal(judgement)
             raise
-        decision = case.judgement.decision
-        if decision.verdict in (Verdict.STOP, Verdict.DENY):
-            self._ledger.refusal(case.judgement)
-            return _refused(decision)
-        self._ledger.intent(case.judgement)
-        if decision.verdict is Verdict.RESPOND:
-            return self._conclude(case, case.judgement.candidate, ToolOutcome("responded", decision.value), None)
+        if judgement.is_refused:
+            self._ledger.refusal(judgement)
+            return _refused(judgement.decision)
+        self._ledger.intent(judgement)
+        if judgement.decision.verdict is Verdict.RESPOND:
+            return self._conclude(case, ToolOutcome("responded", judgement.decision.value), None)
         return self._run(case, run)
 
     def judge_code(self, code: CodeCall) -> Refused | None:
-        """Judge one snippet before it runs and record it; None lets it run. Raises RunStopped and
-        AuditError.
-        """
-        standing, opinions = self._within(), list[Opinion]()
+        """Judge one snippet before it runs and record it; None lets it run. Raises RunStopped and AuditError."""
+        standing, opinions = self._within(), dict[int, Opinion]()
         try:
             refused = standing.standing(self._authority.now())
+            refused = standing.overdrawn(code.agent) if refused is None else refused
             with thinking():
-                opinions = standing.jury.judge_code(code) if refused is None else []
+                opinions = judge_code(standing.jurors, code) if refused is None else {}
                 decision = self._code_decision(standing, code, opinions) if refused is None else refused
         except (KeyboardInterrupt, SystemExit):
-            self._ledger.code(code, _INTERRUPTED, opinions)
+            self._ledger.code(code, _INTERRUPTED, tuple(opinions.values()))
             raise
-        self._ledger.code(code, decision, opinions)
+        self._ledger.code(code, decision, tuple(opinions.values()))
         return None if decision.verdict is Verdict.ALLOW else _refused(decision)
 
-    def spend(self, agent: str, cost: Decimal) -> None:
-        """Charge what is no tool call: the tokens of a model, in the unit of the prices. The next call sees it."""
+    def begin(self, agent: str, task: str) -> None:
+        """The agent begins a run with this task: the budgets of a run are there anew. A grant is lent once, and stays
+        used; so do labels, since the box may keep what it was given.
+        """
+        self.flow.begin(task)
+        meter = self._of_run.meter if self._of_run is not None else None
+        self._ledger.task(agent, task, meter.left() if meter is not None else ())
+        if meter is not None:
+            meter.begin()
+
+    def spend(self, agent: str, tokens: tuple[int, int] | None, cost: Decimal = _NOTHING) -> None:
+        """Charge what a model reports for a step, in and out (None: it reports nothing), and any other cost. What comes
+        next sees it.
+        """
+        cost += token_price(self._prices, *(tokens or (0, 0)))
         for grant in self._own.within(IN_FORCE.get()).grants:
-            grant.meter.spend("", agent, cost=cost)
+            grant.meter.spend("", agent, cost=cost, tokens=sum(tokens or ()))
+        told = {} if tokens is None else dict(zip(("input_tokens", "output_tokens"), tokens, strict=True))
+        self._ledger.usage(agent, told, float(cost))
 
     def interrupt(self, reason: str = "") -> None:
-        """End every wait for an approval, now, as a refusal with the code `interrupted`. Any thread may
-        call it.
-        """
+        """End every wait for an approval, now, as a refusal with the code `interrupted`. Any thread may call it."""
         for juror in (*self._own.jurors, *self._latest.jurors):
             juror.desk.interrupt(reason)
-
-    @property
-    def grant(self) -> Grant | None:
-        """What the agent was lent, if anything: to pass on a part of it, or to revoke it."""
-        return self._authority.grant
 
     def close(self) -> None:
         """Record the end and stop the thread for async hooks. Idempotent; the trail is its owner's to close."""
         if not self._is_closed:
             self._is_closed = True
-            grants = self._own.grants
             # A trail that cannot be written ends without this record, which is what its reader then sees.
             with suppress(AuditError):
-                self._ledger.end([row for grant in grants for row in grant.meter.left()])
+                self._ledger.end([row for grant in self._own.grants for row in grant.meter.left()])
         self.loop.close()
 
     def _jurors(self, hooks: Sequence[object]) -> tuple[Juror, ...]:
@@ -181,71 +191,102 @@ class Governor:
         return tuple(Juror(*pair, approver, self.loop, desk) for pair in zip(named, limits, strict=True))
 
     def _within(self) -> Standing:
-        """Ours, below that of the managers at work; what is in force is on record."""
-        standing = self._latest = self._own.within(IN_FORCE.get())
-        self._ledger.policies(standing.jury.hooks)
-        return standing
+        """Ours, below that of the managers at work; what is in force is on record, and in use."""
+        outer = IN_FORCE.get()
+        self._latest = self._own.within(outer)
+        if self._refresh(self._latest):
+            self._latest = self._own.within(outer)
+        return self._latest
 
     def _for_managed(self, standing: Standing) -> Standing:
         """What a managed agent works under, while a call of ours runs."""
         return standing if self._authority.judges_managed else replace(standing, jurors=IN_FORCE.get().jurors)
 
-    def _judged(self, call: ToolCall, check: Check, standing: Standing) -> _Case:
-        """Delegation, budgets, hooks, people; in the end the budgets are charged."""
-        authority = self._authority
-        try:
-            charge = Charge.of(standing, call, authority.prices)
-        except Exception as error:  # noqa: BLE001  a call whose price nobody knows is not made
-            denial = Decision.deny(f"its price could not be found out: {type(error).__name__}", code="hook_error:price")
-            return _Case(Judgement(Candidate(call, {}), denial), standing, Charge(()))
-        refused = charge.refusal(call, authority.now(), self._clock())
+    def _refresh(self, standing: Standing, *, is_first: bool = False) -> bool:
+        """Put the policies in force on record, and budgets and prices of our own to use, where they have changed."""
+        if not self._ledger.policies([juror.hook for juror in standing.jurors]) and not is_first:
+            return False
+        hooks = [juror.hook for juror in self._own.jurors if not juror.hook.is_shadow()]
+        means = [hook.means() for hook in hooks if hook.means is not None]
+        own = self._authority.prices
+        if not callable(own):
+            self._prices = {tool: cost for one in means for tool, cost in one.prices.items()} | dict(own or {}) or None
+        budgets = (*self._authority.budgets, *(budget for one in means for budget in one.budgets))
+        is_new = self._of_run is None and bool(budgets)
+        if self._of_run is not None:
+            self._of_run.meter.adopt(budgets)
+        elif budgets:
+            self.grant = self._of_run = Grant(Delegation(budgets=budgets), self._authority.grant)
+            self._own = replace(self._own, grants=self.grant.lineage)
+        if is_new or (is_first and self._own.grants):
+            self._ledger.delegation(self._own.grants)
+        return True
+
+    def _judge(self, case: _Case, check: Check) -> None:
+        """Delegation, budgets, hooks, people; in the end the budgets are charged. The judgement has the last word."""
+        judgement = case.judgement
+        if judgement.is_refused:
+            return
+        refused = self._priced(case)
+        if refused is None:
+            refused = case.charge.refusal(case.call, self._authority.now(), self._clock())
+        if refused is None:
+            judge(case.standing.jurors, judgement, check)
+            judgement.decision = self._settled(case, check)
+            if judgement.decision.verdict is Verdict.ALLOW:
+                refused = self._charged(case)
         if refused is not None:
-            return _Case(Judgement(Candidate(call, {}), refused), standing, charge)
-        judgement = standing.jury.judge(call, check)
-        judgement.decision = self._settled(standing, judgement, check)
-        case = _Case(judgement, standing, charge)
-        if judgement.decision.verdict is Verdict.ALLOW:
-            # Again, and now for good: a person may have thought for an hour, a hook may have changed the arguments.
-            refused = self._charged(case)
-            judgement.decision = judgement.decision if refused is None else refused
-        return case
+            judgement.decision = refused
+
+    def _priced(self, case: _Case) -> Decision | None:
+        """Find out what the call costs as it stands."""
+        try:
+            call = case.call if self._prices is None else case.judgement.candidate.shown()
+            case.charge = Charge.of(case.standing, call, self._prices)
+        except Exception as error:  # noqa: BLE001  a call whose price nobody knows is not made
+            return Decision.deny(f"its price could not be found out: {type(error).__name__}", code="hook_error:price")
+        return None
 
     def _charged(self, case: _Case) -> Decision | None:
-        stands = case.standing.standing(self._authority.now())
-        return case.charge.take(case.call, self._clock()) if stands is None else stands
+        """Again, and now for good: a person may have thought for an hour, a hook may have changed the arguments."""
+        refused = case.standing.standing(self._authority.now())
+        if refused is None and case.judgement.requested is not None:
+            refused = self._priced(case)
+        return case.charge.take(case.call, self._clock()) if refused is None else refused
 
-    def _settled(self, standing: Standing, judgement: Judgement, check: Check) -> Decision:
+    def _settled(self, case: _Case, check: Check) -> Decision:
         """The last word: the hooks' decision, if every ask is granted for exactly the call that would run."""
-        approvals: list[Approval] = []
-        decision = self._granted(standing, judgement, approvals)
+        judgement, approvals = case.judgement, list[Approval]()
+        decision = self._granted(case, approvals)
         for _ in range(MAX_EDITS):
             if decision.verdict is not Verdict.MODIFY:
                 break
             author = approvals.pop()
-            if not standing.jury.edited(judgement, decision, check):
+            if not edited(case.standing.jurors, judgement, decision, check):
                 return judgement.decision
             # Whoever wrote these arguments has approved them: of exactly this digest.
             digest = judgement.candidate.call.digest
             approvals.append(replace(author, digest=digest, decision=Decision.allow("edited by a person")))
-            decision = self._granted(standing, judgement, approvals)
+            decision = self._granted(case, approvals)
         if decision.verdict is Verdict.MODIFY:
             return Decision.deny(f"it was edited more than {MAX_EDITS} times", code="too_many_modifications")
         if decision.verdict in (Verdict.ALLOW, Verdict.RESPOND) and not judgement.candidate.is_unchanged():
             return Decision.deny("its arguments changed while they were judged", code="arguments_changed")
         return decision
 
-    def _granted(self, standing: Standing, judgement: Judgement, approvals: list[Approval]) -> Decision:
+    def _granted(self, case: _Case, approvals: list[Approval]) -> Decision:
         """The judgement's decision, unless it refuses already or an ask is not granted. A person's edit comes back as
         modify, a person's answer as respond. Nobody is asked in vain, nor twice.
         """
-        decision, call = judgement.decision, judgement.candidate.call
-        if decision.verdict in (Verdict.STOP, Verdict.DENY):
+        judgement, call = case.judgement, case.call
+        decision = judgement.decision
+        if judgement.is_refused:
             return decision
         for place, opinion in judgement.asks.items():
             prompt = opinion.decision.prompt
             if any(approval.answers(place, prompt, call) for approval in approvals):
                 continue
-            approval = standing.jurors[place].desk.ask(call, opinion, place)
+            approval = case.standing.jurors[place].desk.ask(judgement.candidate.shown(), opinion, place)
             self._ledger.approval(call, approval)
             approvals.append(approval)
             if approval.decision.verdict is Verdict.RESPOND:
@@ -254,59 +295,48 @@ class Governor:
                 return approval.decision
         return decision
 
-    def _code_decision(self, standing: Standing, code: CodeCall, opinions: Sequence[Opinion]) -> Decision:
-        decision = strictest(opinions)
-        asked = [juror for juror in standing.jurors if juror.hook.code is not None]
-        for place, (juror, opinion) in enumerate(zip(asked, opinions, strict=True)):
+    def _code_decision(self, standing: Standing, code: CodeCall, opinions: Mapping[int, Opinion]) -> Decision:
+        decision = strictest(tuple(opinions.values()))
+        for place, opinion in opinions.items():
             is_asked = opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow
             if is_asked and decision.verdict is Verdict.ALLOW:
-                approval = juror.desk.ask(code, opinion, place)
+                approval = standing.jurors[place].desk.ask(code, opinion, place)
                 self._ledger.approval(code, approval)
                 decision = approval.decision
         return decision
 
     def _run(self, case: _Case, run: Run) -> Served:
-        # The after-hooks see what was judged, whatever the tool does to the arguments it gets.
-        candidate = case.judgement.candidate
-        judged = Candidate(candidate.call, private_copy(candidate.arguments))
         started, token = self._clock(), IN_FORCE.set(self._for_managed(case.standing))
+        failure: Exception | None = None
         try:
-            value = run(candidate.arguments)
-        except StillRunning as error:
-            return self._failed(case, judged, ("unknown", error, self._spent(case, started)))
+            outcome = ToolOutcome("ok", run(case.judgement.candidate.arguments))
         except Exception as error:  # noqa: BLE001  a tool's exception is the snippet's to handle
-            return self._failed(case, judged, ("error", error, self._spent(case, started)))
+            outcome, failure = _failed("unknown" if isinstance(error, StillRunning) else "error", error), error
         except BaseException as error:
-            status = "stopped" if isinstance(error, RunStopped) else "interrupted"
-            outcome = ToolOutcome(status, None, type(error).__name__, str(error), self._spent(case, started))
-            self._ledger.outcome(judged.call, Aftermath(outcome))
+            outcome = _failed("stopped" if isinstance(error, RunStopped) else "interrupted", error)
+            self._ledger.outcome(case.call, Aftermath(self._timed(case, outcome, started)))
             raise
         finally:
             IN_FORCE.reset(token)
-        return self._conclude(case, judged, ToolOutcome("ok", value, duration_s=self._spent(case, started)), None)
+        return self._conclude(case, self._timed(case, outcome, started), failure)
 
-    def _spent(self, case: _Case, started: float) -> float:
+    def _timed(self, case: _Case, outcome: ToolOutcome, started: float) -> ToolOutcome:
         wall_s = self._clock() - started
         case.charge.took(case.call, wall_s)
-        return wall_s
+        return replace(outcome, duration_s=wall_s)
 
-    def _failed(self, case: _Case, judged: Candidate, failure: tuple[str, Exception, float]) -> Served:
-        status, error, wall_s = failure
-        outcome = ToolOutcome(status, None, type(error).__name__, _message(error), wall_s)
-        return self._conclude(case, judged, outcome, error)
-
-    def _conclude(self, case: _Case, judged: Candidate, outcome: ToolOutcome, error: Exception | None) -> Served:
+    def _conclude(self, case: _Case, outcome: ToolOutcome, error: Exception | None) -> Served:
         try:
             with thinking():
-                aftermath = review(case.standing.jury, judged, outcome)
+                aftermath = review(case.standing.jurors, case.judgement.candidate, outcome)
         except (KeyboardInterrupt, SystemExit) as interrupt:
             stop = RunStopped(type(interrupt).__name__)
-            self._ledger.outcome(judged.call, Aftermath(outcome, stop=stop))
+            self._ledger.outcome(case.call, Aftermath(outcome, stop=stop))
             raise
         final = aftermath.outcome
         # Marked before anything is given back: a result without its label must not exist for a moment.
-        case.standing.took(judged.call, final.value, frozenset(final.labels))
-        self._ledger.outcome(judged.call, aftermath)
+        case.standing.took(case.call, final.value, frozenset(final.labels))
+        self._ledger.outcome(case.call, aftermath)
         if aftermath.stop is not None:
             raise aftermath.stop
         if aftermath.refused is not None:
@@ -322,8 +352,9 @@ def _refused(decision: Decision) -> Refused:
     return Refused(decision.reason, decision.code or "denied")
 
 
-def _message(error: Exception) -> str:
+def _failed(status: str, error: BaseException) -> ToolOutcome:
     try:
-        return str(error)
+        message = str(error)
     except Exception:  # noqa: BLE001  an exception that cannot tell what it is must not hide that the tool ran
-        return ""
+        message = ""
+    return ToolOutcome(status, None, type(error).__name__, message)

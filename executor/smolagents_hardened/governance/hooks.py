@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
+
+if TYPE_CHECKING:
+    from smolagents_hardened.governance.budget import Budget
 
 
 class Verdict(StrEnum):
@@ -114,12 +117,24 @@ class Versioned(Protocol):
     def described(self) -> dict[str, object]:
         """What the trail says of the rules in force; `digest` among it. Cheap: asked before each call."""
 
+    def means(self) -> Means:
+        """The budgets and prices in force. Asked when `described` tells of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Budgets, and the prices of tools (and of a model's tokens, see budget.py)."""
+
+    budgets: tuple[Budget, ...] = ()
+    prices: Mapping[str, float] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, slots=True)
 class NamedHook:
     """A hook as the governor holds it: its name for the trail, and its optional halves where it has them.
 
-    With `is_shadow` it is asked and recorded, and nothing it says counts.
+    While `is_shadow()` it is asked and recorded, and nothing it says counts. `means` are the budgets and prices that it
+    brings along; they, the shadow and what `described` tells may change while it is in use.
     """
 
     name: str
@@ -127,8 +142,9 @@ class NamedHook:
     after: Callable[[ToolCall, ToolOutcome], object] | None = None
     code: Callable[[CodeCall], object] | None = None
     timeout_s: float | None = None
-    is_shadow: bool = False
+    is_shadow: Callable[[], bool] = lambda: False
     described: Callable[[], dict[str, object]] | None = None
+    means: Callable[[], Means] | None = None
 
     def before_tool_call(self, call: ToolCall) -> Decision:
         """Ask the hook as it is; what it returns is checked by whoever asks."""
@@ -159,8 +175,9 @@ def as_hook(hook: object) -> NamedHook:
         _method(hook, "after_tool_call"),
         _method(hook, "before_code"),
         timeout_s,
-        getattr(hook, "is_shadow", False) is True,
+        lambda: getattr(hook, "is_shadow", False) is True,
         _method(hook, "described"),
+        _method(hook, "means"),
     )
 
 
@@ -169,7 +186,7 @@ def shadow(hook: object) -> NamedHook:
 
     It sees no results: what it would make of one is not known before it has.
     """
-    return replace(as_hook(hook), is_shadow=True, after=None)
+    return replace(as_hook(hook), is_shadow=lambda: True, after=None)
 
 
 def _name(hook: object) -> str:

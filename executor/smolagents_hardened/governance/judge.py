@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from smolagents_hardened.audit.digest import digest
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.answers import fault, owned
 from smolagents_hardened.governance.approval import Ask
 from smolagents_hardened.governance.arguments import for_hook, is_plain, private_copy
-from smolagents_hardened.governance.asking import TimedOut, ask
+from smolagents_hardened.governance.asking import NoAnswer, answered, ask
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.desk import Desk
 from smolagents_hardened.governance.hooks import Decision, NamedHook, Verdict
@@ -27,18 +27,23 @@ Subject = TypeVar("Subject")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A call as it stands in one round, with the governor's own copy of its arguments: what its digest is
-    of, and what runs.
+    """A call as it stands in one round. `arguments` is what its digest is of, and what runs.
+
+    The call holds a second copy, for the record and the after-hooks: a tool may change what it gets.
     """
 
     call: ToolCall
     arguments: dict[str, object]
 
     @classmethod
-    def of(cls, call: ToolCall, arguments: Mapping[str, object]) -> Candidate:
-        """Copy and digest. Raises ValueError for arguments that cannot be."""
+    def of(cls, call: ToolCall, arguments: Mapping[str, object], **facts: Any) -> Candidate:
+        """Copy and digest; `facts` are other fields of the call. Raises ValueError for arguments that cannot be."""
         own = private_copy(arguments)
-        return cls(replace(call, arguments=for_hook(own), digest=digest(call.tool, own)), own)
+        return cls(replace(call, arguments=for_hook(own), digest=digest(call.tool, own), **facts), own)
+
+    def shown(self) -> ToolCall:
+        """The call with a copy of its arguments for one hook."""
+        return replace(self.call, arguments=for_hook(self.call.arguments))
 
     def is_unchanged(self) -> bool:
         """Whether the arguments still are what was judged, arrays and other shared objects included."""
@@ -60,6 +65,21 @@ class Judgement:
     asks: dict[int, Opinion] = field(default_factory=dict)  # place of the hook -> its latest ask, of any round
     rounds: int = 0
 
+    @classmethod
+    def of(cls, call: ToolCall, **facts: Any) -> Judgement:
+        """Allowed so far, unless its arguments cannot be copied and digested."""
+        try:
+            return cls(Candidate.of(call, call.arguments, **facts), Decision.allow())
+        except Exception as error:  # noqa: BLE001  what cannot be copied and digested is not run
+            told = str(error) if isinstance(error, ValueError) else type(error).__name__
+            denial = Decision.deny(f"its arguments cannot be read: {told}", code="invalid_arguments")
+            return cls(Candidate(replace(call, **facts), {}), denial)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the call is not to be made."""
+        return self.decision.verdict in (Verdict.STOP, Verdict.DENY)
+
 
 @dataclass(frozen=True, slots=True)
 class Juror:
@@ -75,95 +95,80 @@ class Juror:
     def key(self) -> tuple[object, ...]:
         """Equal for two that would put the same question to the same hook, and to the same person for it."""
         asked = (self.hook.before, self.hook.after, self.hook.code, self.approver)
-        return (*map(_identity, asked), self.hook.is_shadow, self.timeout_s)
+        return (*map(_identity, asked), self.hook.is_shadow(), self.timeout_s)
+
+    def ask(self, function: Callable[[], object]) -> object:
+        """What the hook answers within its limit; see `answered`."""
+        return answered(lambda: ask(function, self.loop, self.timeout_s), self.timeout_s)
+
+    def opinion(self, function: Callable[[Subject], object], subject: Subject, number: int) -> Opinion:
+        """Its decision in this round; None, an exception, no answer in time or anything else is a denial."""
+        answer = self.ask(lambda: function(subject))
+        return Opinion(self.hook.name, number, _decision(self.hook.name, answer), self.hook.is_shadow())
 
 
-@dataclass(frozen=True, slots=True)
-class Jury:
-    """All who judge one call, in their order, and how to ask them."""
+def judge(jurors: Sequence[Juror], judgement: Judgement, check: Check) -> None:
+    """Ask all hooks; check a changed call and ask them all again, in at most MAX_ROUNDS rounds.
 
-    jurors: Sequence[Juror]
+    An ask is kept through later rounds: a hook that asks once only must not lose its question to another's change.
+    """
+    first = judgement.rounds + 1
+    for judgement.rounds in range(first, first + MAX_ROUNDS):
+        if _is_settled(jurors, judgement, check):
+            return
+    reason = f"the hooks still change its arguments after {MAX_ROUNDS} rounds"
+    judgement.decision = Decision.deny(reason, code="too_many_modifications")
 
-    @property
-    def hooks(self) -> list[NamedHook]:
-        """Their hooks."""
-        return [juror.hook for juror in self.jurors]
 
-    def judge(self, call: ToolCall, check: Check) -> Judgement:
-        """Ask all hooks; check a changed call and ask them all again, in at most MAX_ROUNDS rounds.
+def edited(jurors: Sequence[Juror], judgement: Judgement, edit: Decision, check: Check) -> bool:
+    """Put a person's arguments in place: checked, then judged by all hooks again. False where they do not fit."""
+    judgement.decision = edit
+    if _change(judgement, check):
+        judge(jurors, judgement, check)
+    return not judgement.is_refused
 
-        An ask is kept through later rounds: a hook that asks once only must not lose its question to
-        another's change.
-        """
-        try:
-            judgement = Judgement(Candidate.of(call, call.arguments), Decision.allow())
-        except Exception as error:  # noqa: BLE001  what cannot be copied and digested is not run
-            told = str(error) if isinstance(error, ValueError) else type(error).__name__
-            denial = Decision.deny(f"its arguments cannot be read: {told}", code="invalid_arguments")
-            return Judgement(Candidate(call, {}), denial)
-        self._rounds(judgement, check)
-        return judgement
 
-    def edited(self, judgement: Judgement, edit: Decision, check: Check) -> bool:
-        """Put a person's arguments in place: checked, then judged by all hooks again. False where they do not fit."""
-        judgement.decision = edit
-        if _change(judgement, check):
-            self._rounds(judgement, check)
-        return judgement.decision.verdict not in (Verdict.DENY, Verdict.STOP)
+def judge_code(jurors: Sequence[Juror], code: CodeCall) -> dict[int, Opinion]:
+    """Ask the hooks that look at code, by their places; they may allow, deny, ask or stop."""
+    opinions = {}
+    for place, juror in enumerate(jurors):
+        if juror.hook.code is None:
+            continue
+        opinion = juror.opinion(juror.hook.code, code, 1)
+        if opinion.decision.verdict in (Verdict.MODIFY, Verdict.RESPOND):
+            reason = f"hook {opinion.hook} returned {opinion.decision.verdict}, which does not fit a snippet"
+            opinion = replace(opinion, decision=Decision.deny(reason, code="hook_error:type"))
+        opinions[place] = opinion
+    return opinions
 
-    def _rounds(self, judgement: Judgement, check: Check) -> None:
-        first = judgement.rounds + 1
-        for judgement.rounds in range(first, first + MAX_ROUNDS):
-            if self._is_settled(judgement, check):
-                return
-        reason = f"the hooks still change its arguments after {MAX_ROUNDS} rounds"
-        judgement.decision = Decision.deny(reason, code="too_many_modifications")
 
-    def judge_code(self, code: CodeCall) -> list[Opinion]:
-        """Ask the hooks that look at code; they may allow, deny, ask or stop."""
-        opinions = []
-        for juror in self.jurors:
-            hook = juror.hook
-            if hook.code is None:
-                continue
-            decision = self.ask(juror, hook.code, code)
-            if decision.verdict in (Verdict.MODIFY, Verdict.RESPOND):
-                reason = f"hook {hook.name} returned {decision.verdict}, which does not fit a snippet"
-                decision = Decision.deny(reason, code="hook_error:type")
-            opinions.append(Opinion(hook.name, 1, decision, hook.is_shadow))
-        return opinions
+def _is_settled(jurors: Sequence[Juror], judgement: Judgement, check: Check) -> bool:
+    """One round; False when the arguments have changed and all have to be asked again."""
+    latest = []
+    for place, juror in enumerate(jurors):
+        opinion = juror.opinion(juror.hook.before, judgement.candidate.shown(), judgement.rounds)
+        latest.append(opinion)
+        if opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow:
+            judgement.asks[place] = opinion
+    judgement.opinions += latest
+    judgement.decision = strictest(latest)
+    return judgement.decision.verdict is not Verdict.MODIFY or not _change(judgement, check)
 
-    def ask(self, juror: Juror, function: Callable[[Subject], object], subject: Subject) -> Decision:
-        """One hook's decision; None, an exception, no answer in time or anything else is a denial.
 
-        RunStopped out of a hook is its stop. KeyboardInterrupt and SystemExit are the person's at the
-        keyboard: they pass.
-        """
-        hook, timeout_s = juror.hook, juror.timeout_s
-        try:
-            return _checked(hook.name, ask(lambda: function(subject), juror.loop, timeout_s))
-        except RunStopped as stop:
-            return Decision.stop(stop.reason)
-        except TimedOut:
-            return Decision.deny(f"hook {hook.name} did not answer within {timeout_s} s", code="hook_error:timeout")
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001  whatever goes wrong in a hook is a denial
-            return Decision.deny(f"hook {hook.name} failed with {type(error).__name__}", code="hook_error:exception")
-
-    def _is_settled(self, judgement: Judgement, check: Check) -> bool:
-        """One round; False when the arguments have changed and all have to be asked again."""
-        latest = []
-        for place, juror in enumerate(self.jurors):
-            hook, candidate = juror.hook, judgement.candidate
-            shown = replace(candidate.call, arguments=for_hook(candidate.arguments))
-            opinion = Opinion(hook.name, judgement.rounds, self.ask(juror, hook.before, shown), hook.is_shadow)
-            latest.append(opinion)
-            if opinion.decision.verdict is Verdict.ASK and not hook.is_shadow:
-                judgement.asks[place] = opinion
-        judgement.opinions += latest
-        judgement.decision = strictest(latest)
-        return judgement.decision.verdict is not Verdict.MODIFY or not _change(judgement, check)
+def _decision(hook: str, answer: object) -> Decision:
+    if isinstance(answer, RunStopped):
+        return Decision.stop(answer.reason)
+    if isinstance(answer, NoAnswer):
+        return Decision.deny(f"hook {hook} {answer.told}", code=f"hook_error:{answer.code}")
+    wrong = fault(answer)
+    if wrong is not None:
+        code = "hook_error:none" if answer is None else "hook_error:type"
+        return Decision.deny(f"hook {hook} returned {wrong} instead of a Decision", code=code)
+    assert isinstance(answer, Decision)  # nosec B101 - `fault` has said so
+    try:
+        return owned(answer)
+    except ValueError:
+        return Decision.deny(f"hook {hook} returned arguments that cannot be read", code="hook_error:type")
 
 
 def _identity(function: object) -> tuple[int, int]:
@@ -185,16 +190,6 @@ def _change(judgement: Judgement, check: Check) -> bool:
         judgement.decision = Decision.allow(judgement.decision.reason)
         return False
     if judgement.requested is None:
-        judgement.requested = old.arguments
+        judgement.requested = old.call.arguments
     judgement.candidate = new
     return True
-
-
-def _checked(hook: str, answer: object) -> Decision:
-    """A Decision that is what it says; anything else is a denial that names the hook."""
-    wrong = fault(answer)
-    if wrong is not None:
-        code = "hook_error:none" if answer is None else "hook_error:type"
-        return Decision.deny(f"hook {hook} returned {wrong} instead of a Decision", code=code)
-    assert isinstance(answer, Decision)  # nosec B101 - `fault` has said so
-    return owned(answer)

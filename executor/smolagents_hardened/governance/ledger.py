@@ -29,20 +29,35 @@ class Ledger:
     run: str
     _versions: dict[int, object] = field(default_factory=dict)  # place of a hook -> digest of its rules on record
 
-    def policies(self, hooks: Sequence[NamedHook]) -> None:
-        """Each set of rules that is in force and not yet on record, or that has changed since ("policy_load")."""
+    def policies(self, hooks: Sequence[NamedHook]) -> bool:
+        """Each set of rules that is in force and not yet on record, or that has changed since ("policy_load"). Whether
+        there was any.
+        """
+        is_new = False
         for place, hook in enumerate(hooks):
             if hook.described is None:
                 continue
             described = hook.described()
             version = (described.get("digest"), described.get("error"))
             if self._versions.get(place) != version:
-                self.trail.append("policy_load", run=self.run, hook=hook.name, shadow=hook.is_shadow, **described)
+                self.trail.append("policy_load", run=self.run, hook=hook.name, shadow=hook.is_shadow(), **described)
                 self._versions[place] = version
+                is_new = True
+        return is_new
 
     def delegation(self, lineage: Sequence[Grant]) -> None:
         """What the agent was lent, outermost first ("delegation")."""
         self.trail.append("delegation", run=self.run, grants=[grant.delegation.told() for grant in lineage])
+
+    def task(self, agent: str, task: str, used: Sequence[Mapping[str, object]]) -> None:
+        """An agent begins with a task, and its budgets anew; what the run before has used ("task")."""
+        self.trail.append(
+            "task", run=self.run, agent=agent, text=Glimpse(task), **({"used": list(used)} if used else {})
+        )
+
+    def usage(self, agent: str, tokens: Mapping[str, int], cost: float) -> None:
+        """What a model has reported for one step ("usage"); no numbers: it has reported nothing."""
+        self.trail.append("usage", run=self.run, agent=agent, **tokens, cost=cost)
 
     def end(self, used: Sequence[Mapping[str, object]]) -> None:
         """The run is over; what it has used of its budgets ("end")."""
@@ -114,12 +129,11 @@ def _where(about: ToolCall | CodeCall) -> dict[str, object]:
 
 def _call(judgement: Judgement) -> dict[str, object]:
     call = judgement.candidate.call
-    arguments = judgement.candidate.arguments or call.arguments
     made = {
         **_where(call),
         "call": call.call_id,
         "tool": call.tool,
-        "arguments": dict(arguments),
+        "arguments": dict(call.arguments),
         "digest": call.digest,
     }
     if judgement.requested is not None:

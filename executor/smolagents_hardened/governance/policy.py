@@ -42,13 +42,12 @@ from typing import Any
 
 from smolagents_hardened.audit.record import digest_value
 from smolagents_hardened.errors import ConfigError
-from smolagents_hardened.governance.budget import Budget
-from smolagents_hardened.governance.call import ToolCall, ToolOutcome
-from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.budget import Budget, is_amount
+from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall, ToolOutcome
+from smolagents_hardened.governance.hooks import Decision, Means
 from smolagents_hardened.governance.policy_file import Document, read
 from smolagents_hardened.governance.rules import EFFECTS, Rule, compile_rule, refuse_unknown, text, texts
 
-FINAL_ANSWER = "final_answer"
 KEYS = ("default", "mode", "tools", "rule", "label", "budget", "prices")
 _CACHED_TOOLS = 1000  # names whose rules are looked up once only; names come from the agent's tools, not from the box
 
@@ -92,7 +91,8 @@ class Policy:
         self.contents = contents
         self.is_shadow = contents.mode == "shadow"
         # Present only where there is something to do: every after-hook costs a copy of the arguments.
-        self.after_tool_call: Callable[..., ToolOutcome | None] | None = self._labelled if contents.labels else None
+        is_labelling = bool(contents.labels) and not self.is_shadow
+        self.after_tool_call: Callable[..., ToolOutcome | None] | None = self._labelled if is_labelling else None
         stamped = (replace(rule, decision=replace(rule.decision, version=digest)) for rule in contents.rules)
         self._rules = tuple(sorted(stamped, key=lambda rule: EFFECTS.index(rule.effect)))  # stable: file order within
         self._names = frozenset(rule.tool for rule in contents.rules)
@@ -148,6 +148,10 @@ class Policy:
     def described(self) -> dict[str, object]:
         """What the trail says of it."""
         return self._described
+
+    def means(self) -> Means:
+        """Its budgets and prices; none in shadow."""
+        return Means() if self.is_shadow else Means(self.contents.budgets, self.contents.prices)
 
     def _labelled(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome | None:
         added = [label.add for label in self.contents.labels if fnmatchcase(call.tool, label.tool)]
@@ -223,12 +227,8 @@ def _check_top(data: Any, source: str) -> None:
             raise ConfigError(f"{source}: {key} is a list of tables ([[{key}]]), not {type(data[key]).__name__}")
     texts(data, "tools", source)
     prices = data.get("prices", {})
-    if not isinstance(prices, dict) or not all(_is_price(price) for price in prices.values()):
+    if not isinstance(prices, dict) or not all(map(is_amount, prices.values())):
         raise ConfigError(f"{source}: prices is a table of tool and number, not {prices!r}")
-
-
-def _is_price(price: object) -> bool:
-    return isinstance(price, int | float) and not isinstance(price, bool) and 0 <= price < 1e18
 
 
 def _label(raw: object, where: str) -> Label:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from smolagents_hardened.governance.budget import LIMITS
 from smolagents_hardened.governance.rules import EFFECTS, ON_TIMEOUT
 
 _TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
@@ -68,6 +69,7 @@ BUDGET: dict[str, Any] = {
     "every_s": {"type": "number", "exclusiveMinimum": 0},
     "wall_s": _AMOUNT,
     "cost": _AMOUNT,
+    "tokens": {**_LENGTH, "description": "Of the agent's model, in and out, as it reports them."},
     "exhausted": {"enum": ["deny", "stop"]},
     "reason": {"type": "string"},
 }
@@ -75,7 +77,7 @@ BUDGET: dict[str, Any] = {
 
 def schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a policy."""
-    budget = {**_table(BUDGET), "anyOf": [{"required": [name]} for name in ("calls", "wall_s", "cost")]}
+    budget = {**_table(BUDGET), "anyOf": [{"required": [name]} for name in LIMITS]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A policy of smolagents-hardened (TOML, YAML or JSON)",

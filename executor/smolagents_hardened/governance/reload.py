@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall, ToolOutcome
-from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.hooks import Decision, Means
 from smolagents_hardened.governance.policy import Policy
 
 _Stamp = tuple[int, int, int]
@@ -17,9 +17,9 @@ _Stamp = tuple[int, int, int]
 class PolicyFile:
     """The hook of a policy file. Looks at the file before each call; what it says now is what counts.
 
-    A file that is gone or not valid any more changes nothing: the last good version stays in force, and the trail
-    says so (`error` in a policy_load record). Whether it is a shadow policy, its labels' presence, budgets and prices
-    are taken when it is opened: a policy cannot be switched off by editing it while it runs.
+    Rules, labels, budgets, prices and mode change together; what was used of a budget so far stays used. A file that is
+    gone or not valid any more changes nothing: the last good version stays in force, and the trail says so (`error` in
+    a policy_load record).
 
     Raises ConfigError when the file is not valid at the start.
     """
@@ -31,7 +31,15 @@ class PolicyFile:
         self.policy = Policy.from_file(self._path)  # replaced as a whole, never changed
         self._error = ""
         self.name = self.policy.name
-        self.is_shadow = self.policy.is_shadow
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether the version in force is in shadow."""
+        return self.policy.is_shadow
+
+    def means(self) -> Means:
+        """The budgets and prices in force."""
+        return self.policy.means()
 
     def before_tool_call(self, call: ToolCall) -> Decision:
         """What the rules in force say."""

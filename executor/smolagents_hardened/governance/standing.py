@@ -18,7 +18,7 @@ from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.delegation import Grant
 from smolagents_hardened.governance.flow import UNTRUSTED, Flow
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.judge import Juror, Jury
+from smolagents_hardened.governance.judge import Juror
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,12 @@ class Standing:
 
     def within(self, outer: Standing) -> Standing:
         """This standing below an outer one; what both have counts once."""
+        if outer is _NONE:
+            return self
         grants = (*outer.grants, *(grant for grant in self.grants if grant not in outer.grants))
         flows = (*outer.flows, *(flow for flow in self.flows if flow not in outer.flows))
         own = {juror.key for juror in self.jurors}
         return Standing(grants, flows, (*self.jurors, *(juror for juror in outer.jurors if juror.key not in own)))
-
-    @property
-    def jury(self) -> Jury:
-        """Who judges a call that is made here."""
-        return Jury(self.jurors)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -81,6 +78,14 @@ class Standing:
                 return refused
         return None
 
+    def overdrawn(self, agent: str) -> Decision | None:
+        """A stop when one of the grants has nothing left that would be needed for anything more."""
+        for grant in self.grants:
+            stop = grant.meter.overdrawn(agent)
+            if stop is not None:
+                return stop
+        return None
+
 
 _NONE = Standing()
 IN_FORCE: ContextVar[Standing] = ContextVar("smolagents_hardened_standing", default=_NONE)
@@ -91,7 +96,11 @@ def thinking() -> Iterator[None]:
     """While hooks and people think, no hook is asked about what they do: a judge that is an agent itself would be asked
     about its own calls.
     """
-    token = IN_FORCE.set(replace(IN_FORCE.get(), jurors=()))
+    outer = IN_FORCE.get()
+    if not outer.jurors:
+        yield
+        return
+    token = IN_FORCE.set(replace(outer, jurors=()))
     try:
         yield
     finally:
