@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator
 import pytest
 from smolagents.local_python_executor import InterpreterError
 from tests.faults.conftest import LIMITS, Subject
-from tests.support.engine import CALL_S, Engine
+from tests.support.engine import CALL_S, Engine, is_running
+from tests.support.native_boxes import until
 
 from smolagents_hardened.errors import HardenedError
 
-# The SDK leaves a socket to the garbage collector where it cannot connect.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [
+    # The SDK leaves a socket to the garbage collector where it cannot connect.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.timeout(600),  # the first of them builds the image where there is none yet
+]
 
 # A step: its wall and grace; then up to three engine calls that each time out (interrupt, kill, remove), ten seconds that the
 # engine is given to say how a box ended, and a restart of the engine.
@@ -121,6 +125,49 @@ def test_at_the_end(subject: Subject, name: str) -> None:
         _, _, took_s = timed(subject.executor.cleanup)
         assert took_s < BOUND_S
     recovered(subject)
+
+
+def test_an_interrupt_does_not_wait_for_a_frozen_engine(subject: Subject) -> None:
+    """[R8] The kernel ends the box: the interrupt returns at once, the step soon, and the engine is owed a row."""
+    subject.executor("x = 1")
+    process = first_process(subject)
+    results: list[tuple[object, BaseException | None, float]] = []
+    thread = threading.Thread(target=lambda: results.append(timed(lambda: subject.executor("while True: pass"))))
+    thread.start()
+    time.sleep(0.3)
+    with fault(subject.engine, "frozen"):
+        _, error, took_s = timed(lambda: subject.executor.interrupt("enough"))
+        assert (error, took_s < 0.5) == (None, True)
+        assert until(lambda: not is_running(process), LIMITS.grace_s + 1.0)
+        thread.join(LIMITS.grace_s + 2 * CALL_S + 2.0)
+        assert not thread.is_alive()
+    ((_, error, _),) = results
+    assert "interrupted: enough" in str(error)
+    assert "earlier steps are gone" in str(error)
+    recovered(subject)
+
+
+def test_an_end_from_another_thread_does_not_wait_for_a_frozen_engine(subject: Subject) -> None:
+    """[R8] `cleanup` while another thread runs a step: the box has ended when it returns, soon."""
+    subject.executor("x = 1")
+    process = first_process(subject)
+    thread = threading.Thread(target=lambda: timed(lambda: subject.executor("while True: pass")))
+    thread.start()
+    time.sleep(0.3)
+    with fault(subject.engine, "frozen"):
+        _, error, took_s = timed(subject.executor.cleanup)
+        assert (error, took_s < 1.0) == (None, True)
+        assert not is_running(process)
+        thread.join(BOUND_S)
+        assert not thread.is_alive()
+    recovered(subject)
+
+
+def first_process(subject: Subject) -> int:
+    """Of the only box, as this host numbers it."""
+    (box,) = subject.engine.boxes()
+    with contextlib.closing(subject.engine.client()) as client:
+        return int(client.api.inspect_container(box)["State"]["Pid"])
 
 
 def test_a_whole_engine_is_the_control(subject: Subject) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import docker
 import psutil
 import pytest
+from tests.support.engine import is_running
 from tests.support.native_boxes import groups
 
 from smolagents_hardened.audit.trail import Trail
@@ -84,13 +85,6 @@ def left_of(backend: str, printed: list[str]) -> list[str]:
     host, *below = printed[-1].split()
     assert host == printed[0].split(":")[1]
     return [*groups(int(host)), *(pid for pid in below if is_running(int(pid))), *launchers_of(host)]
-
-
-def is_running(pid: int) -> bool:
-    """Whether it is there and no zombie: whoever adopts an orphan may collect it late."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 def launchers_of(host: str) -> list[str]:

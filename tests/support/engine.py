@@ -86,7 +86,7 @@ class Engine:
         self._process.kill()
         self._process.wait()
         ends = time.monotonic() + READY_S
-        while any(_runs(process) for process in below):
+        while any(is_running(process.pid) for process in below):
             assert time.monotonic() < ends
             time.sleep(0.02)
 
@@ -139,7 +139,7 @@ class Engine:
         """End it, whatever still runs below it, and remove its directory."""
         with contextlib.suppress(RuntimeError):
             self.heal()
-            self.end_of_process()  # a reaper would look for an engine that is no more
+            self._end_of_process()  # a reaper would look for an engine that is no more
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
@@ -185,7 +185,7 @@ class Engine:
                 client.api.load_image(pieces)
                 assert docker_image.find(client, tag) is not None
 
-    def end_of_process(self) -> None:
+    def _end_of_process(self) -> None:
         """What the end of this process does for this engine: its reaper removes what nobody has closed."""
         reaper = docker_owner._reapers.pop(self.url, None)
         if reaper is not None:
@@ -198,7 +198,8 @@ class Engine:
             return [str(container["Id"]) for container in found]
 
 
-def _runs(process: psutil.Process) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether it is there and no zombie: whoever adopts an orphan may collect it late."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        return process.status() != psutil.STATUS_ZOMBIE
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False

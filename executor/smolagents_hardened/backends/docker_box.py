@@ -15,6 +15,7 @@ from docker.errors import APIError, NotFound
 from smolagents_hardened.backends.base import Channel, Exit, Manifest
 from smolagents_hardened.backends.docker_channel import AttachChannel
 from smolagents_hardened.backends.docker_engine import lost
+from smolagents_hardened.backends.docker_process import BoxProcess
 from smolagents_hardened.backends.docker_witness import Witnesses, judge
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.backends.witness_kernel import CpuClock
@@ -75,6 +76,7 @@ class DockerBox:
         self._exit: Exit | None = None  # set once, by the first `exit` that found the box ended
         self._is_closed = False  # set once the container is gone
         pid = witnesses.pid
+        self._process = BoxProcess(pid, self.id)
         self._clock = None if pid is None else CpuClock(pid)
 
     def verify(self, raw_report: dict[str, object]) -> Enforcement:
@@ -92,11 +94,11 @@ class DockerBox:
         self._signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """End everything in the box and wait until the engine says so. Idempotent."""
+        """End everything in the box and wait until the kernel or the engine says so. Idempotent."""
         if self._signal(signal.SIGKILL):
             with self._lock:
                 self._was_killed = True
-        if not self._is_foreign() and not self._is_closed:
+        if not self._is_foreign() and not self._is_closed and self._process.has_ended(EXIT_S) is None:
             self._wait()
 
     def cpu_s(self) -> float | None:
@@ -130,8 +132,10 @@ class DockerBox:
                 remove(self._client, self.id)
             except BackendError:
                 self._debts.owe(self.id)
-                raise
+                if not self._process.has_ended(0.0):
+                    raise  # and where nothing of it runs any more, what is owed is but a row in the engine's books
             self._is_closed = True
+            self._process.close()
         with contextlib.suppress(BackendError):  # what stays noted is tried again with the next box
             self._debts.settle(self._client)
 
@@ -142,6 +146,9 @@ class DockerBox:
         """Whether there still was something to send it to."""
         if self._is_foreign():
             return False
+        was_there = self._process.signal(number)
+        if was_there is not None:
+            return was_there
         try:
             with lost(f"send {number.name} to the box"):
                 self._client.api.kill(self.id, number.value)
@@ -152,7 +159,7 @@ class DockerBox:
         return True
 
     def _wait(self) -> bool:
-        """Wait until the box has ended; False when it still runs after EXIT_S."""
+        """Wait until the engine knows that the box has ended; False when it still runs after EXIT_S."""
         try:
             with lost("wait for the box to end"):
                 self._client.api.wait(self.id, timeout=EXIT_S)

@@ -22,13 +22,14 @@ from pathlib import Path
 from smolagents_hardened.backends import native_cgroup, native_plan, native_root
 from smolagents_hardened.backends.base import BoxRequest, Manifest
 from smolagents_hardened.backends.enforcement import LAYERS
-from smolagents_hardened.backends.native_box import NativeBox, has_ended, read_line
+from smolagents_hardened.backends.native_box import NativeBox, read_line
 from smolagents_hardened.backends.native_causes import refusal
 from smolagents_hardened.backends.native_cgroup import Group
 from smolagents_hardened.backends.native_channel import PipeChannel
 from smolagents_hardened.backends.native_plan import Host, Plan
 from smolagents_hardened.backends.native_root import Root
 from smolagents_hardened.backends.native_witness import Witnesses
+from smolagents_hardened.backends.polling import has_ended
 from smolagents_hardened.backends.spawner import Spawner, SpawnerGone
 from smolagents_hardened.errors import BackendError, BackendUnavailable, ConfigError, NotEnforced
 from smolagents_hardened.limits import MIB, Limits

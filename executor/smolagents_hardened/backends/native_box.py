@@ -13,6 +13,7 @@ from smolagents_hardened.backends.base import Exit, Manifest
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.backends.native_channel import PipeChannel
 from smolagents_hardened.backends.native_witness import Witnesses, judge
+from smolagents_hardened.backends.polling import has_ended
 from smolagents_hardened.backends.spawner import Spawner, Started
 from smolagents_hardened.backends.witness import combine
 from smolagents_hardened.errors import BackendError
@@ -177,10 +178,3 @@ def _open_stat(pid: int) -> int:
         return os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return GONE
-
-
-def has_ended(pidfd: int, timeout_s: float) -> bool:
-    """Whether the process of a pidfd ends within that time."""
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    return bool(poller.poll(int(timeout_s * 1000)))

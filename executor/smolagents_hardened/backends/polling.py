@@ -109,3 +109,10 @@ def poll(files: Iterable[HasDescriptor], wanted: int, timeout_s: float) -> int:
     for _, event in poller.poll(max(1, int(timeout_s * 1000))):
         events |= event
     return events
+
+
+def has_ended(pidfd: int, timeout_s: float) -> bool:
+    """Whether the process of a pidfd ends within that time."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(int(timeout_s * 1000)))
