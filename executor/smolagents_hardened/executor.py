@@ -45,7 +45,7 @@ from smolagents_hardened.toolbox import Toolbox
 from smolagents_hardened.unsandboxed import refuse_unsandboxed
 from smolagents_hardened.wire.schema import is_name
 
-OF_A_BOX = ("box_start", "box_end")  # records that belong to no step
+OF_A_BOX = ("box_start", "box_end", "input_changed")  # records that belong to no step
 STATE_LOST = (
     " The sandbox was replaced: all variables, functions and imports of earlier steps are gone. Define them again."
 )

@@ -12,6 +12,7 @@ from smolagents_hardened.backends.base import Backend, Box, BoxRequest
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.config import Config
 from smolagents_hardened.errors import BackendError, BoxError, ConfigError, WireViolation
+from smolagents_hardened.files.inputs import Input, look_again
 from smolagents_hardened.session import Session
 from smolagents_hardened.toolbox import Toolbox
 from smolagents_hardened.wire.json_text import Tree
@@ -50,6 +51,7 @@ class Keeper:
         self._variables: dict[str, object] = {}  # what the host has sent: sent again to a fresh box
         self._unsent: dict[str, object] = {}
         self._is_configured = False
+        self._files = config.files  # as they were when the latest box took them
         self._finalizer: weakref.finalize[[Box], Keeper] | None = None
         self.session: Session | None = None
         self.enforcement: Enforcement | None = None  # of the latest box
@@ -116,7 +118,8 @@ class Keeper:
             self._unsent = {}
 
     def _start(self) -> Session:
-        box = self._backend.start(BoxRequest(self._config.limits, required=self._config.required))
+        files = self._look_at_files()
+        box = self._backend.start(BoxRequest(self._config.limits, required=self._config.required, files=files))
         self._forget_box()
         self._finalizer = weakref.finalize(self, _let_go, box)
         session = self._make_session(box)
@@ -139,6 +142,14 @@ class Keeper:
         self._toolbox.forget()
         self._unsent = dict(self._variables)
         return session
+
+    def _look_at_files(self) -> tuple[Input, ...]:
+        """The inputs as they are now; that one is another one than last time is said and recorded."""
+        self._files, changed = look_again(self._files, self._config.limits)
+        for name in changed:
+            self._say(f"the input {name!r} has changed on the host: the box gets it as it is now")
+            self._note("input_changed", name=name)
+        return self._files
 
     def _forget_box(self) -> None:
         """The box before is closed: nothing has to be done about it when this executor is dropped."""

@@ -83,6 +83,11 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
         {"run": _TEXT, "box": _TEXT, "image": _TEXT, "backend": _TEXT, "enforcement": _OBJECT},
         frozenset(),
     ),
+    "input_changed": (
+        "A file or folder for the box is another one than when it was last looked at; the box gets it as it is now.",
+        {"run": _TEXT, "name": _PLAIN_TEXT},
+        frozenset(),
+    ),
     "box_end": ("A box was ended by its owner.", {"run": _TEXT}, frozenset()),
     "box_died": ("A box ended by itself.", {"run": _TEXT, "step": _WHOLE, "reason": _PLAIN_TEXT}, frozenset({"step"})),
     "violation": (

@@ -11,6 +11,7 @@ import contextlib
 import secrets
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from smolagents_hardened.backends import payload
 from smolagents_hardened.backends.base import BoxRequest, Manifest
@@ -21,7 +22,7 @@ try:
 except ImportError as error:
     raise BackendUnavailable("the Docker SDK is missing. Run: pip install 'smolagents-hardened[docker]'") from error
 
-from smolagents_hardened.backends import docker_engine, docker_image, docker_owner
+from smolagents_hardened.backends import docker_engine, docker_files, docker_image, docker_owner
 from smolagents_hardened.backends.docker_box import Debts, DockerBox, remove
 from smolagents_hardened.backends.docker_channel import AttachChannel
 from smolagents_hardened.backends.docker_config import Config, Plan, container_config, pick_user
@@ -40,6 +41,8 @@ class DockerBackend:
     """Makes boxes with the engine that the environment names (DOCKER_HOST), or with a given client.
 
     base: "auto" | "host" | "official", see docker_image.recipe. progress: gets one line per step of an image build.
+    stream_files: copy the user's files into the box also where the engine is reached by a socket of this host; for an
+    engine that does not share this host's files.
     Raises BackendUnavailable where no engine, or none that is new enough, answers.
     """
 
@@ -50,7 +53,10 @@ class DockerBackend:
         client: docker.DockerClient | None = None,
         base: str = "auto",
         progress: Callable[[str], None] = _quiet,
+        *,
+        stream_files: bool = False,
     ) -> None:
+        self._streams_files = stream_files
         self._owns_client = client is None
         self._client = client if client is not None else docker_engine.connect()
         self._base = base
@@ -85,6 +91,9 @@ class DockerBackend:
         with docker_engine.translated("remove what an earlier box left"):
             self._debts.settle(self._client)
         token = secrets.token_hex(8)
+        bound, streamed = docker_files.split(
+            request.files, self._engine, request.limits, is_streamed=self._streams_files
+        )
         plan = Plan(
             request=request,
             image=manifest.image,
@@ -92,10 +101,18 @@ class DockerBackend:
             seccomp=payload.image_file("seccomp.json"),
             labels=(*request.labels, (SESSION_LABEL, token), (docker_owner.OWNER_LABEL, docker_owner.owner())),
             has_swappiness=self._engine.cgroup_version == 1,
+            bound=bound,
+            streamed=streamed,
         )
-        container = self._create(plan, f"{NAME}{token}")
         with contextlib.ExitStack() as undo:
+            if streamed:
+                plan = replace(plan, carrier=docker_files.load(self._client, plan))
+                undo.callback(self._discard, plan.carrier)
+            container = self._create(plan, f"{NAME}{token}")
             undo.callback(self._discard, container)
+            if plan.carrier:
+                with docker_engine.translated("hand over the files"):
+                    self._client.api.remove_container(plan.carrier)  # its volume is the box's from here on
             with docker_engine.translated("start a box"):
                 box = self._start(container, plan, manifest, undo)
             # What the engine alone decides is refused at once; the rest is known after HELLO (`DockerBox.verify`).

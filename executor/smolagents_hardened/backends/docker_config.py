@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass
 
 from smolagents_hardened.backends.base import BoxRequest
+from smolagents_hardened.files.inputs import PLACE, Input
 from smolagents_hardened.limits import MIB, Limits
 
 Config = dict[str, object]
@@ -54,6 +55,9 @@ class Plan:
     seccomp: str  # filter 1, the JSON text
     labels: tuple[tuple[str, str], ...]
     has_swappiness: bool  # cgroup v1 alone has it
+    bound: tuple[Input, ...] = ()  # of the request's files: those that are mounted
+    streamed: tuple[Input, ...] = ()  # and those that go into a volume of the box
+    carrier: str = ""  # the container that has that volume
 
 
 def pick_user(*, is_mapped: bool) -> int:
@@ -82,6 +86,21 @@ def tmpfs(limits: Limits) -> dict[str, str]:
     """Every place that can be written to, and its bounds."""
     bounds = f"size={limits.scratch_bytes},nr_inodes={limits.scratch_files}"
     return {SCRATCH: f"rw,noexec,nosuid,nodev,mode=1777,{bounds}"}
+
+
+def file_mounts(plan: Plan) -> list[Config]:
+    """The user's files where the engine shares them, read-only, without what is mounted beneath them."""
+    options = {"Propagation": "rprivate", "NonRecursive": True}
+    return [
+        {
+            "Type": "bind",
+            "Source": str(one.source),
+            "Target": f"{PLACE}/{one.name}",
+            "ReadOnly": True,
+            "BindOptions": options,
+        }
+        for one in plan.bound
+    ]
 
 
 def container_config(plan: Plan) -> Config:
@@ -116,6 +135,8 @@ def host_config(plan: Plan) -> Config:
         "NetworkMode": "none",
         "ReadonlyRootfs": True,
         "Tmpfs": tmpfs(limits),
+        "Mounts": file_mounts(plan),
+        "VolumesFrom": [f"{plan.carrier}:ro"] if plan.carrier else [],
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges", f"seccomp={plan.seccomp}"],
         "MaskedPaths": list(MASKED),

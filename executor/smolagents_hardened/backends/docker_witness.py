@@ -13,6 +13,7 @@ from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.backends.witness import Expected, Finding, combine, verdict
 from smolagents_hardened.backends.witness_kernel import belongs_to, kernel_findings
 from smolagents_hardened.backends.witness_report import Report, report_findings
+from smolagents_hardened.files.inputs import PLACE, objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ EMPTY = {
     "user": ("GroupAdd",),
     "namespaces": ("PidMode", "UTSMode"),
     "network": ("PortBindings", "PublishAllPorts", "Links"),
-    "root_filesystem": ("Binds", "Mounts", "VolumesFrom", "Devices", "DeviceRequests", "DeviceCgroupRules"),
+    "root_filesystem": ("Binds", "Devices", "DeviceRequests", "DeviceCgroupRules"),
     "memory": ("OomKillDisable",),
 }
 # The layers that are settled when the engine has answered; the others need the box to have come up.
@@ -79,6 +80,7 @@ def judge(witnesses: Witnesses, raw_report: Report | None) -> Enforcement:
             user=None if witnesses.engine.is_user_mapped else plan.user,
             scratch=SCRATCH,
             rlimits=ulimits(plan.request.limits),
+            files=objects(plan.bound),
         )
         pid = witnesses.pid
         if pid is not None:
@@ -124,11 +126,30 @@ def _special(witnesses: Witnesses, wanted: Config) -> list[tuple[str, str]]:
 
 
 def _files(raw: Config, raw_host: Config, host: Config) -> list[tuple[str, str]]:
-    found = [("root_filesystem", "something of the host is mounted")] if raw.get("Mounts") else []
+    found = [("root_filesystem", text) for text in _mounts(raw, raw_host, host)]
     for name in ("MaskedPaths", "ReadonlyPaths"):
         missing = _strings(host[name]) - _strings(raw_host.get(name))
         found += [("root_filesystem", f"{name} lacks {path}") for path in sorted(missing)]
     return found
+
+
+def _mounts(raw: Config, raw_host: Config, host: Config) -> list[str]:
+    """The files that were asked for, read-only, and nothing else."""
+    asked, told = (
+        {(mount.get("Type"), mount.get("Source"), mount.get("Target"), mount.get("ReadOnly")) for mount in mounts}
+        for mounts in (_configs(host["Mounts"]), _configs(raw_host.get("Mounts")))
+    )
+    points = {(mount.get("Type"), mount.get("Destination"), mount.get("RW")) for mount in _configs(raw.get("Mounts"))}
+    wanted = {(kind, target, False) for kind, _, target, _ in asked}
+    wanted |= {("volume", PLACE, False)} if host["VolumesFrom"] else set()
+    is_as_asked = asked == told and (raw_host.get("VolumesFrom") or []) == host["VolumesFrom"]
+    return ["what is mounted is not what was asked for"] * (not is_as_asked) + [
+        f"{point} is mounted, not asked for, or not read-only" for _, point, _ in sorted(points ^ wanted, key=str)
+    ]
+
+
+def _configs(raw: object) -> list[Config]:
+    return [one for one in raw if isinstance(one, dict)] if isinstance(raw, list) else []
 
 
 def _section(raw: Config, name: str) -> Config:

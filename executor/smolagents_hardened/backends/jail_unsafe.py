@@ -32,6 +32,12 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2  # umount2(2)
 
+# open_tree(2), move_mount(2), mount_setattr(2): linux/mount.h, linux/fcntl.h
+OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH, AT_EMPTY_PATH, AT_RECURSIVE = 1, 4, 0x1000, 0x8000
+AT_FDCWD = -100
+MOUNT_ATTR_IDMAP = 0x100000
+MOUNT_ATTR_FIXED = 1 | 2 | 4 | 8  # RDONLY, NOSUID, NODEV, NOEXEC
+
 # prctl(2), linux/prctl.h, linux/securebits.h
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 1, 4, 24, 28
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
@@ -54,6 +60,9 @@ SYSCALLS = {
     "keyctl": 250,
     "unshare": 272,
     "seccomp": 317,
+    "open_tree": 428,
+    "move_mount": 429,
+    "mount_setattr": 442,
 }
 
 
@@ -136,6 +145,26 @@ def bind(source: str, target: str, flags: int) -> None:
     times = os.statvfs(target).f_flag
     kept |= times & (1024 | 2048) | (1 << 21 if times & 4096 else 0)
     mount("none", target, flags=MS_BIND | MS_REMOUNT | kept | flags)
+
+
+def clone_tree(descriptor: int, *, is_recursive: bool = False) -> int:
+    """A mount of its own of what an O_PATH descriptor names, attached nowhere yet, open_tree(2)."""
+    flags = OPEN_TREE_CLONE | AT_EMPTY_PATH | os.O_CLOEXEC | (AT_RECURSIVE if is_recursive else 0)
+    return must("open_tree", "open_tree", descriptor, b"", flags)
+
+
+def fix_tree(tree: int, user_namespace: int | None = None) -> None:
+    """Make a detached mount read-only, nosuid, nodev, noexec, and map its users as a user namespace does."""
+    mapped = 0 if user_namespace is None else MOUNT_ATTR_IDMAP
+    # struct mount_attr { __u64 attr_set, attr_clr, propagation, userns_fd; }
+    words = (MOUNT_ATTR_FIXED | mapped, 0, 0, user_namespace or 0)
+    attributes = b"".join(word.to_bytes(8, "little") for word in words)
+    must("mount_setattr", "mount_setattr", tree, b"", AT_EMPTY_PATH, attributes, len(attributes))
+
+
+def attach_tree(tree: int, target: str) -> None:
+    """Attach a detached mount on `target`, move_mount(2)."""
+    must(f"attach {target}", "move_mount", tree, b"", AT_FDCWD, target.encode(), MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def close_all_but(kept: int) -> None:

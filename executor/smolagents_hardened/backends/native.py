@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from smolagents_hardened.backends import native_cgroup, native_plan, native_root
+from smolagents_hardened.backends import native_cgroup, native_files, native_plan, native_root
 from smolagents_hardened.backends.base import BoxRequest, Manifest
 from smolagents_hardened.backends.enforcement import LAYERS
 from smolagents_hardened.backends.native_box import NativeBox, read_line
@@ -191,10 +191,11 @@ def _spawn(job: Job, manifest: Manifest, undo: contextlib.ExitStack) -> NativeBo
         our_in, wire_out = _pipe(undo, theirs)
         our_stderr, stderr = _pipe(undo, theirs)
         status, their_status = _pipe(undo, theirs)
+        handed = _files(job, theirs)
         groups = job.group.open()
         for descriptor in groups:
             theirs.callback(os.close, descriptor)
-        started = job.spawner.spawn(job.plan.to_dict(), [wire_in, wire_out, stderr, their_status, *groups])
+        started = job.spawner.spawn(job.plan.to_dict(), [wire_in, wire_out, stderr, their_status, *handed, *groups])
     undo.callback(job.spawner.release)
     undo.callback(_end, started.pidfd)
     told = read_line(status, START_S)
@@ -202,6 +203,15 @@ def _spawn(job: Job, manifest: Manifest, undo: contextlib.ExitStack) -> NativeBo
         raise _refused(told)
     witnesses = Witnesses(started.pid, job.request, job.spawner.host, job.user, job.group)
     return NativeBox(started, PipeChannel(our_out, our_in, our_stderr), status, witnesses, manifest, job.spawner)
+
+
+def _files(job: Job, theirs: contextlib.ExitStack) -> list[int]:
+    request = job.request
+    if not request.files:
+        return []
+    tree = native_files.tree_of(request.files, job.spawner.host, job.user, request.limits)
+    theirs.callback(os.close, tree)
+    return [tree]
 
 
 def _end(pidfd: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from smolagents_hardened.backends import jail_unsafe as jail
 from smolagents_hardened.backends.base import BoxRequest
+from smolagents_hardened.files.inputs import PLACE
 from smolagents_hardened.limits import MIB, Limits
 
 SCRATCH = "/tmp"  # nosec B108 - a tmpfs of the box's own
@@ -88,6 +89,7 @@ class Plan:
     filter: str = "default.start.bpf"
     drop_capabilities: bool = True
     install_filter: bool = True
+    files: str = ""  # where the tree of files goes, which is handed over as a mount; "" where there are none
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
@@ -173,4 +175,5 @@ def plan_for(request: BoxRequest, host: Host, number: int, *, has_memory_group: 
         drop_groups=host.is_root,
         cpus=cpus,
         filter=f"{request.profile}.start.bpf",
+        files=PLACE if request.files else "",
     )

@@ -13,6 +13,7 @@ from smolagents_hardened.backends.native_plan import MASKED, SCRATCH, Host, addr
 from smolagents_hardened.backends.witness import Expected, Finding, combine, verdict
 from smolagents_hardened.backends.witness_kernel import LIMIT_LABELS, kernel_findings
 from smolagents_hardened.backends.witness_report import Report, report_findings
+from smolagents_hardened.files.inputs import objects
 
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 NPROC_PER_NAMESPACE = (5, 14)  # before it, RLIMIT_NPROC counts all processes of the user, everywhere
@@ -36,6 +37,7 @@ def judge(witnesses: Witnesses, raw_report: Report) -> Enforcement:
         user=witnesses.user if witnesses.host.is_root else None,
         scratch=SCRATCH,
         rlimits={name: value for name, value in rlimits(witnesses.request.limits).items() if name in LIMIT_LABELS},
+        files=objects(witnesses.request.files),
     )
     findings = kernel_findings(witnesses.pid, expected, with_groups=False)
     findings += [_namespaces(witnesses), _proc(witnesses), _user(witnesses), _output(witnesses)]

@@ -42,7 +42,7 @@ ETC = {
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
-MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "opt")
+MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "opt", "files")
 
 
 @dataclass(frozen=True, slots=True)

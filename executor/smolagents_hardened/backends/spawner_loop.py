@@ -27,7 +27,7 @@ from smolagents_hardened.backends.spawner_box import enter
 
 CONTROL = 3  # the descriptor that the launcher leaves
 PACKAGES = "/opt/packages"
-MOST_DESCRIPTORS = 16  # of one request: four pipes and the cgroup files
+MOST_DESCRIPTORS = 16  # of one request: four pipes, the tree of files and the cgroup files
 REQUEST_BYTES = 64 * 1024
 
 Plan = dict[str, Any]  # made by native_plan.py
@@ -133,9 +133,9 @@ def become_box(plan: Plan, descriptors: list[int], ready: int, go: int, run_gues
 
 def confine(plan: Plan, descriptors: list[int]) -> bool:
     """Carry the plan out; False, with the reason in the status pipe, where a step of it is refused."""
-    wire_in, wire_out, stderr, status, *groups = descriptors
+    wire_in, wire_out, stderr, status, *handed = descriptors
     try:
-        enter(plan, groups, (wire_in, wire_out, stderr), status)
+        enter(plan, handed, (wire_in, wire_out, stderr), status)
     except OSError as error:
         os.write(status, json.dumps({"failed": str(error.strerror or error), "errno": error.errno}).encode() + b"\n")
         return False

@@ -5,8 +5,8 @@ So the box's own report can lower a level that the engine and the kernel attest,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from smolagents_hardened.backends.enforcement import LAYERS, Enforcement, Layer, Level
 from smolagents_hardened.limits import Limits
@@ -31,6 +31,7 @@ class Expected:
     user: int | None  # as the host's kernel numbers it; None where the engine maps it, then any but root will do
     scratch: str  # the one path that can be written to
     rlimits: dict[str, int]  # name as in readback.LIMIT_LABELS -> soft and hard
+    files: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # what is mounted: name -> device, inode
 
 
 def combine(backend: str, findings: Iterable[Finding]) -> Enforcement:

@@ -127,7 +127,21 @@ def _mount(raw_report: Report, point: str) -> tuple[list[str], str]:
 
 def _root(layer: str, raw_report: Report, expected: Expected) -> Finding:
     options, _ = _mount(raw_report, "/")
-    return verdict(layer, [] if "ro" in options else ["the root is writable"], "box", "read-only")
+    problems = [] if "ro" in options else ["the root is writable"]
+    return verdict(layer, problems + _replaced(raw_report, expected), "box", "read-only")
+
+
+def _replaced(raw_report: Report, expected: Expected) -> list[str]:
+    """The inputs that are not the very objects that were checked: another host's, or swapped in between."""
+    raw_files = raw_report.get("files") if expected.files else []
+    if not isinstance(raw_files, list):
+        raise _Odd("files is no list")
+    told = {str(raw[0]): (raw[1], raw[2]) for raw in raw_files if isinstance(raw, list) and len(raw) == 3}
+    return [
+        f"/files/{name} is not the file that was checked"
+        for name in expected.files
+        if told.get(name) != expected.files[name]
+    ]
 
 
 def _scratch(layer: str, raw_report: Report, expected: Expected) -> Finding:

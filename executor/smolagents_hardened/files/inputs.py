@@ -15,7 +15,7 @@ from smolagents_hardened.files.source import Room, Survey, survey
 from smolagents_hardened.limits import Limits
 
 PLACE = "/files"  # in every box, read-only; the working directory /tmp is its sibling
-MOST_INPUTS = 256  # each is a mount of its own
+MOST_INPUTS = 32  # each is a mount of its own, and what a box reports of its mounts is bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,11 @@ def look_again(inputs: Sequence[Input], limits: Limits) -> tuple[tuple[Input, ..
         fresh.append(now)
     changed = tuple(now.name for now, one in zip(fresh, inputs, strict=True) if now.identity != one.identity)
     return tuple(fresh), changed
+
+
+def objects(inputs: Sequence[Input]) -> dict[str, tuple[int, int]]:
+    """Device and inode, by name, of those that are mounted and not copied: they are the same in the box."""
+    return {one.name: (one.device, one.inode) for one in inputs if one.source is not None}
 
 
 def describe(inputs: Sequence[Input]) -> str:

@@ -114,6 +114,8 @@ def _walk(found: Survey, where: tuple[str, Path, Room], folder: int, inside: Pur
             found.note_link(str(path), _inner(name, source, path, os.readlink(one, dir_fd=folder)))
             continue
         _take(found, str(path), source / path, here)
+        if not os.access(one, os.R_OK, dir_fd=folder, effective_ids=True):
+            raise _refused(name, source / path, "cannot be read by this user: chmod it, or leave it out")
         _refuse_too_much(found, name, room)
         if stat.S_ISDIR(here.st_mode):
             with _opened(name, source / path, folder) as below:

@@ -11,6 +11,7 @@ The report, plain JSON of bounded size, read back from the kernel after the last
   ``dumpable`` as int, ``every_thread``: a list with the privilege fields of each thread
 - ``rlimits``: name -> ``[soft, hard]``, -1 for unlimited; the names are those of `readback.LIMIT_LABELS`
 - ``mounts``: a list of ``{"point", "options", "type", "super"}``
+- ``files``: a list of ``[name beneath /files, device, inode]`` of what is mounted there
 - ``network``: ``{"interfaces": {name: "up" | "down" | "unknown"}, "routes": int}``, without the routes of
   loopback; "unknown" where the box has no /sys
 - ``descriptors``: number as text -> target
@@ -72,9 +73,10 @@ KIB = 2**10
 STACK_BYTES = 8192 * KIB  # what every distribution gives; fixed, so that a snippet cannot raise it
 PENDING_SIGNALS = 64  # enough for handlers; queued real-time signals are kernel memory
 
-# The image and what Python asks of /proc; not the rest of /proc, which tells of the host (its command line, its disks).
+# The image, the user's files, and what Python asks of /proc; not the rest of /proc, which tells of the host (its
+# command line, its disks).
 READABLE = (
-    *("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt"),
+    *("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt", "/files"),
     *("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"),
     *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/version"),
 )
@@ -301,6 +303,7 @@ def read_back(landlock: dict[str, object], dumpable: int) -> dict[str, object]:
         "status": readback.read_status() | {"dumpable": dumpable, "every_thread": readback.read_every_thread()},
         "rlimits": readback.read_rlimits(),
         "mounts": readback.read_mounts(),
+        "files": readback.read_files(),
         "network": readback.read_network(),
         "descriptors": readback.read_descriptors(),
         "landlock": landlock,

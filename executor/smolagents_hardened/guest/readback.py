@@ -6,7 +6,9 @@ Every answer is bounded, because the report travels in one frame and a hostile m
 from __future__ import annotations
 
 import os
+import re
 
+FILES = "/files"
 MOST_ROWS = 64  # mounts, descriptors, interfaces: a box has about 25 mounts under Docker
 MOST_CHARACTERS = 256  # of one text
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -71,6 +73,21 @@ def read_mounts() -> list[dict[str, str]]:
         row = {"point": mine[4], "options": mine[5], "type": about[0], "super": about[-1]}
         mounts.append({key: text[:MOST_CHARACTERS] for key, text in row.items()})
     return mounts
+
+
+def read_files() -> list[list[object]]:
+    """Return path, device and inode of what is mounted beneath FILES: the host compares them with what it checked."""
+    found: list[list[object]] = []
+    for line in _lines("/proc/self/mountinfo"):
+        # proc(5): space, tab, newline and backslash of a path are octal escapes
+        point = re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), line.split(" ")[4])
+        if point.startswith(f"{FILES}/") and len(found) < MOST_ROWS:
+            try:
+                status = os.stat(point)
+            except OSError:
+                continue
+            found.append([point.removeprefix(f"{FILES}/"), status.st_dev, status.st_ino])
+    return found
 
 
 def read_network() -> dict[str, object]:
