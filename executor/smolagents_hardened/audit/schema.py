@@ -88,6 +88,11 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
         {"run": _TEXT, "name": _PLAIN_TEXT},
         frozenset(),
     ),
+    "file_out": (
+        "The host has read a file out of a box; what it holds is a claim of the box like any other.",
+        {"run": _TEXT, "step": _WHOLE, "name": _PLAIN_TEXT, "size_bytes": _WHOLE, "sha256": _HASH},
+        frozenset(),
+    ),
     "box_end": ("A box was ended by its owner.", {"run": _TEXT}, frozenset()),
     "box_died": ("A box ended by itself.", {"run": _TEXT, "step": _WHOLE, "reason": _PLAIN_TEXT}, frozenset({"step"})),
     "violation": (
