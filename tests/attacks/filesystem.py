@@ -67,8 +67,10 @@ def change_file(path: str) -> str:
 
 def change_runner() -> str:
     """Open the runner's own code for writing: a later box would run it."""
+    import importlib
     import sys
 
+    importlib.import_module("smolagents_hardened.wire.frames")  # which the runner has already
     found = [m.__file__ for n, m in list(sys.modules.items()) if n.startswith("smolagents_hardened")]
     opened = [path for path in found if path and answer(open, path, "r+") == "succeeded"]
     return "succeeded" if opened or not found else "refused"
@@ -145,10 +147,14 @@ def write_device() -> str:
 
 
 def make_device(folder: str) -> str:
-    """Make a node for a device."""
+    """Make a node: for a device, which only root may outside, or for 0/0, which anybody may."""
     import stat
 
-    return answer(os.mknod, os.path.join(folder, "node"), stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    nodes = {"device": os.makedev(1, 3), "whiteout": os.makedev(0, 0)}
+    answers = {
+        answer(os.mknod, os.path.join(folder, name), stat.S_IFCHR | 0o666, number) for name, number in nodes.items()
+    }
+    return "succeeded" if "succeeded" in answers else "refused"
 
 
 def make_fifo(folder: str) -> str:
@@ -228,7 +234,7 @@ ATTACKS = (
     Attack(
         "fs.write", write_anywhere, one_of("refused"), one_of("wrote"), lambda w: ("/",), lambda w: (str(w.playground),)
     ),
-    Attack("fs.write", change_runner, one_of("refused"), None, uncontrolled="change_file is its control"),
+    Attack("fs.write", change_runner, one_of("refused"), one_of("succeeded")),
     Attack("fs.write", change_file, REFUSED, one_of("succeeded"), lambda w: ("/etc/passwd",), lambda w: (str(w.file),)),
     Attack(
         "fs.around_read_only",
@@ -265,7 +271,14 @@ ATTACKS = (
     Attack("fs.around_read_only", mount_something, one_of("refused"), one_of("reached the kernel")),
     Attack("fs.devices", open_devices, one_of("harmless ones"), one_of("more")),
     Attack("fs.devices", write_device, REFUSED, one_of("succeeded")),
-    Attack("fs.devices", make_device, REFUSED, None, lambda w: ("/tmp",), uncontrolled="only root may outside"),
+    Attack(
+        "fs.devices",
+        make_device,
+        one_of("refused"),
+        one_of("succeeded"),
+        lambda w: ("/tmp",),
+        lambda w: (str(w.playground),),
+    ),
     Attack("fs.devices", make_fifo, REFUSED, one_of("succeeded"), lambda w: ("/tmp",), lambda w: (str(w.playground),)),
     Attack("fs.setuid", find_setuid, one_of("not found"), one_of("found"), lambda w: ("/",), lambda w: ("/usr/bin",)),
     Attack("fs.setuid", make_setuid, REFUSED, one_of("succeeded"), lambda w: ("/tmp",), lambda w: (str(w.playground),)),

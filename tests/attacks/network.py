@@ -61,7 +61,7 @@ def connect_abstract(name: str) -> str:
     return answer(reach)
 
 
-def known_sockets() -> str:
+def known_sockets(root: str) -> str:
     """Connect to the sockets by which hosts are taken over."""
     import socket
 
@@ -77,8 +77,9 @@ def known_sockets() -> str:
         with socket.socket(socket.AF_UNIX) as made:
             made.connect(path)
 
-    reached = [path for path in paths if answer(reach, path) == "succeeded" or os.path.exists(path)]
-    return f"reached {reached}" if reached else "refused"
+    found = [root + path for path in paths]
+    reached = [path for path in found if answer(reach, path) == "succeeded" or os.path.exists(path)]
+    return f"reached: {reached}" if reached else "refused"
 
 
 def send_to(name: str) -> str:
@@ -93,7 +94,15 @@ def send_to(name: str) -> str:
 
 
 def interfaces() -> str:
-    """List the interfaces and routes."""
+    """Make an interface, and list those that there are, and the routes."""
+    import fcntl
+    import socket
+
+    def make() -> None:
+        with socket.socket() as made:
+            fcntl.ioctl(made, 0x89A0, b"canary\0")  # SIOCBRADDBR
+
+    answer(make)
     with open("/proc/self/net/dev") as file:
         names = [line.split(":")[0].strip() for line in file.readlines()[2:]]
     with open("/proc/self/net/route") as file:
@@ -126,11 +135,18 @@ ATTACKS = (
         lambda w: (("127.0.0.1", w.port),),
     ),
     Attack("network.addresses", listen, REFUSED, one_of("succeeded")),
-    Attack("network.addresses", interfaces, one_of("none"), None, uncontrolled="a host may have no network"),
+    Attack("network.addresses", interfaces, one_of("none"), one_of("some"), is_bounded=True),
     Attack("network.names", resolve, REFUSED, one_of("succeeded")),
     Attack("network.sockets", connect_path, REFUSED, one_of("succeeded"), lambda w: (w.socket_path,)),
     Attack("network.sockets", connect_abstract, REFUSED, one_of("succeeded"), lambda w: (w.abstract_name,)),
-    Attack("network.sockets", known_sockets, one_of("refused"), None, uncontrolled="a host may have none of them"),
+    Attack(
+        "network.sockets",
+        known_sockets,
+        one_of("refused"),
+        one_of("reached"),
+        lambda w: ("",),
+        lambda w: (w.a_root_with_an_engine(),),
+    ),
     Attack("network.sockets", send_to, REFUSED, one_of("EISCONN"), lambda w: (w.abstract_name,)),
-    Attack("network.sockets", inherited, one_of("none"), None, uncontrolled="it looks, and acts on nothing"),
+    Attack("network.sockets", inherited, one_of("none"), one_of("a socket")),
 )

@@ -148,7 +148,11 @@ def add_capability() -> str:
 
 
 def core_dump() -> str:
-    """Whether a crash could leave the memory on the host's disk (or in its crash handler)."""
+    """Whether a crash could leave the memory on the host's disk (or in its crash handler), once it raised its limit."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1] if os.getpid() != 1 else resource.RLIM_INFINITY
+    answer(resource.setrlimit, resource.RLIMIT_CORE, (hard, hard))
     with open("/proc/self/limits") as file:
         row = next(line for line in file if line.startswith("Max core file size"))
     return "none" if row.split()[4:6] == ["0", "0"] else "possible"
@@ -178,8 +182,8 @@ ATTACKS = (
     Attack("process.capabilities", capabilities, one_of("none"), one_of("some")),
     Attack("process.capabilities", add_capability, REFUSED, one_of("succeeded", "EPERM")),
     Attack("process.privilege", restrictions, one_of("restricted"), one_of("free")),
-    Attack("process.privilege", become_root, one_of("refused"), None, uncontrolled="only root may outside"),
+    Attack("process.privilege", become_root, one_of("refused"), one_of("succeeded"), is_bounded=True),
     Attack("process.privilege", is_root, one_of("nobody"), one_of("a user of the host")),
-    Attack("process.privilege", core_dump, one_of("none"), None, uncontrolled="the host's own limit may be none"),
+    Attack("process.privilege", core_dump, one_of("none"), one_of("possible")),
     Attack("process.privilege", scheduling, one_of("refused"), one_of("reached the kernel")),
 )

@@ -17,6 +17,7 @@ PROPERTIES = {
     "process.privilege": "no id, priority or privilege can be gained; a crash leaves no memory behind",
     "kernel.subsystems": "no subsystem of the kernel that no snippet needs can be reached",
     "kernel.namespaces": "no namespace can be made or joined",
+    "kernel.processes": "no flag of clone, and no other call, makes a process; a thread is made in one way alone",
     "kernel.sockets": "there is no socket but a pair of AF_UNIX streams",
     "kernel.arguments": "rules look at the low half of a register, as the kernel does",
     "kernel.code": "what was writable never becomes executable",

@@ -12,10 +12,19 @@ from smolagents_hardened import HardenedExecutor
 ATTACKS = (*filesystem.ATTACKS, *process.ATTACKS, *kernel.ATTACKS, *network.ATTACKS)
 
 
+# The programs that are not tried without a box; whoever adds one adds it here.
+UNCONTROLLED = kernel.NOT_IN_EVERY_KERNEL
+
+
+def word(answer: object) -> str:
+    """What an answer says, without its details."""
+    return str(answer).split(":")[0]
+
+
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_in_a_box_it_fails(box: HardenedExecutor, world: World, unchanged: World, attack: Attack) -> None:
-    """The program gets an answer that means no, and nothing outside is another than before."""
-    assert inside(box, attack.program, *attack.given(world)) in attack.inside
+    """[R1] [R2] [R3] [R4] [R5] [R6] [R19] The program gets an answer that means no, and nothing outside is another."""
+    assert word(inside(box, attack.program, *attack.given(world))) in attack.inside
 
 
 @pytest.mark.parametrize("attack", [attack for attack in ATTACKS if attack.outside], ids=str)
@@ -23,19 +32,11 @@ def test_without_a_box_it_works(world: World, attack: Attack) -> None:
     """The program can do what it tries: its answer in a box is the box's doing."""
     given = attack.given_outside or attack.given
     assert attack.outside is not None
-    assert outside(attack.program, *given(world)) in attack.outside
-
-
-def test_without_a_filter_the_kernel_is_reached(world: World) -> None:
-    """The calls of each subsystem reach a kernel where no filter stands before it, unless it is built without."""
-    silent = set()
-    for name, numbers in kernel.SUBSYSTEMS.items():
-        harmless = [number for number in numbers if number not in kernel.NOT_OUTSIDE]
-        if harmless and outside(kernel.subsystem_outside, *harmless) != "reached":
-            silent.add(name)
-    assert silent <= kernel.NOT_IN_EVERY_KERNEL
+    assert word(outside(attack.program, *given(world), is_bounded=attack.is_bounded)) in attack.outside
 
 
 def test_an_attack_without_a_control_says_why() -> None:
-    """A program that is not tried without a box has a reason."""
-    assert [str(attack) for attack in ATTACKS if attack.outside is None and not attack.uncontrolled] == []
+    """The programs that are not tried without a box are the few that are known, and each has a reason."""
+    without = [attack for attack in ATTACKS if attack.outside is None]
+    assert {str(attack) for attack in without} == UNCONTROLLED
+    assert [str(attack) for attack in without if not attack.uncontrolled] == []

@@ -63,6 +63,14 @@ class World:
     def abstract_name(self) -> str:
         return str(self.abstract.socket.getsockname()[1:].decode())
 
+    def a_root_with_an_engine(self) -> str:
+        """A directory that looks like a root with an engine's socket in it."""
+        planted = self.playground / "a-root" / "run" / "docker.sock"
+        if not planted.is_symlink():
+            planted.parent.mkdir(parents=True)
+            planted.symlink_to(self.socket_path)
+        return str(self.playground / "a-root")
+
     def look(self) -> dict[str, object]:
         """All that an attack could have changed."""
         return {

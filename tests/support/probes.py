@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support import prelude
+from tests.support import prelude, scratch_child
 from tests.support.canary import World
 
 from smolagents_hardened import HardenedExecutor
@@ -30,7 +31,8 @@ class Attack:
     """One program, the answers that it must get in a box, and those that show that it works without one.
 
     property: a key of properties.PROPERTIES. given, given_outside: the arguments, once the world is known.
-    outside: None where a control would do harm or depend on the machine; `uncontrolled` says which.
+    outside: None where there is no control; `uncontrolled` says why. is_bounded: the control runs as the root of
+    namespaces of its own, so that it does to nobody what it is able to do.
     """
 
     property: str
@@ -41,6 +43,7 @@ class Attack:
     given_outside: Callable[[World], tuple[object, ...]] | None = None
     uncontrolled: str = ""
     name: str = ""
+    is_bounded: bool = False
 
     def __str__(self) -> str:
         return self.name or self.program.__name__
@@ -62,16 +65,21 @@ def inside(box: HardenedExecutor, program: Program, *arguments: object) -> objec
     return box(text_of(program, *arguments)).output
 
 
-def outside(program: Program, *arguments: object) -> object:
-    """Run it in a process of its own without a box; its positive control."""
+def outside(program: Program, *arguments: object, is_bounded: bool = False) -> object:
+    """Run it in a process of its own without a box, with a socket for its stdin; its positive control."""
     source, call = text_of(program, *arguments).rsplit("\n", 1)
-    done = subprocess.run(
-        [sys.executable, "-c", f"{source}\nprint(json.dumps({call}))"],
-        capture_output=True,
-        text=True,
-        timeout=OUTSIDE_S,
-        check=True,
-    )
+    prologue = scratch_child.PROLOGUE if is_bounded else ""
+    left, right = socket.socketpair()
+    with left, right:
+        done = subprocess.run(
+            [sys.executable, "-c", f"{source}\n{prologue}\nprint(json.dumps({call}))"],
+            stdin=left,
+            capture_output=True,
+            text=True,
+            timeout=OUTSIDE_S,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
