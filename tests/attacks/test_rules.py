@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.support import locked, rule_calls, scratch_child
 from tests.support.probes import proves
 
@@ -106,6 +105,7 @@ def test_no_rule_is_without_effect(tmp_path: Path) -> None:
     ended = locked.run(source, tmp_path, is_locked=False)
     assert ended.status == 0, ended.errors
     [[nothing, whole], *others] = ended.lines()
-    assert nothing is None and whole
+    assert nothing is None
+    assert whole
     assert len(others) == len(MUTANTS)
     assert [mutant for mutant, answers in others if answers == whole] == []

@@ -93,7 +93,7 @@ def of_memory() -> list[Call]:
 
 def of_descriptors() -> list[Call]:
     """ioctl, fcntl, pipe2, and the calls of sockets."""
-    reader, writer = os.pipe()
+    reader, _ = os.pipe()
     os.set_blocking(reader, False)
     left, right = socket.socketpair()
     KEPT.extend((left, right))

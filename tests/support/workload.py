@@ -180,6 +180,10 @@ def part_threads() -> None:
     timer.start()
     timer.join()
     assert not event.is_set()
+    ended = time.monotonic() + 5
+    while len(os.listdir("/proc/self/task")) > threading.active_count() and time.monotonic() < ended:
+        time.sleep(0.01)
+    assert len(os.listdir("/proc/self/task")) == threading.active_count()  # an ended thread is gone, and does not spin
 
 
 def part_thread_pool() -> None:
@@ -222,7 +226,10 @@ def part_signals() -> None:
         return  # Python allows handlers in the main thread alone
     seen: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _: seen.append(number))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     signal.raise_signal(signal.SIGUSR1)
+    assert seen == []
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     signal.signal(signal.SIGUSR1, before)
     assert seen == [signal.SIGUSR1]
 
@@ -312,6 +319,7 @@ def part_memory() -> None:
         mapped.resize(8192)
     with mmap.mmap(-1, 2**20) as anonymous:
         anonymous.write(b"x")
+        anonymous.madvise(mmap.MADV_DONTNEED)
     block = bytearray(2**20)
     for _ in range(6):
         block += bytes(len(block))
@@ -321,6 +329,7 @@ def part_memory() -> None:
 def part_process() -> None:
     """What a process may ask about itself."""
     assert os.getpid() > 0
+    assert os.uname().machine == "x86_64"
     assert max(os.getuid(), os.geteuid(), os.getgid(), os.getegid()) < 2**32 - 1024
     assert "VmRSS" in Path("/proc/self/status").read_text()
     assert "r-xp" in Path("/proc/self/maps").read_text()
