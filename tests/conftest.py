@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import pandas as pd
 import pytest
 from tests.support.backends import DECLARED, backend
 
@@ -18,6 +19,9 @@ collect_ignore_glob = [
         else ["backends/test_native*.py", "backends/test_spawner*.py", "faults/test_native*.py"]
     ),
 ]
+
+# Texts arrive in Python's own storage, whatever this host's pandas prefers (pyarrow's, where that is installed).
+pd.options.mode.string_storage = "python"
 
 MakeExecutor = Callable[..., HardenedExecutor]
 

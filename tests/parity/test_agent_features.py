@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 from smolagents import ActionStep, AgentLogger, CodeAgent, FinalAnswerStep, LogLevel, PlanningStep, tool
-from smolagents.models import MODEL_REGISTRY, ChatMessageStreamDelta
+from smolagents.models import ChatMessageStreamDelta
 from tests.support.backends import backend
-from tests.support.models import CodeModel, PlanningModel
+from tests.support.models import CodeModel, PlanningModel, make_known
 
 from smolagents_hardened import (
     CodeCall,
@@ -236,7 +236,7 @@ def test_save_and_load_keep_the_box(
     make_agent: MakeAgent, backend_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The executor's type and options survive to_dict, from_dict, save and from_folder: never a silent downgrade."""
-    monkeypatch.setitem(MODEL_REGISTRY, "CodeModel", CodeModel)
+    make_known(CodeModel, monkeypatch)
     options = {
         "backend": backend_name,
         "governance": f"{__name__}:policy",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import pytest
+import smolagents.models
 from smolagents import ChatMessage, Model
 from smolagents.models import (
     ChatMessageStreamDelta,
@@ -37,6 +39,15 @@ class CodeModel(Model):  # type: ignore[misc]
         text = str(self.generate(messages, **options).content)
         for start in range(0, len(text), 7):
             yield ChatMessageStreamDelta(content=text[start : start + 7], token_usage=TokenUsage(0, 1))
+
+
+def make_known(model: type[Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have smolagents find this class when it loads a saved agent: in its registry, or, before 1.25, in its module."""
+    registry = getattr(smolagents.models, "MODEL_REGISTRY", None)
+    if registry is not None:
+        monkeypatch.setitem(registry, model.__name__, model)
+    else:
+        monkeypatch.setattr(smolagents.models, model.__name__, model, raising=False)
 
 
 class PlanningModel(CodeModel):

@@ -68,6 +68,16 @@ def test_a_series_of_each_dtype_arrives_as_it_was(case):
     assert [type(item) for item in arrived] == [type(item) for item in series]
 
 
+def test_texts_in_arrows_storage_arrive_in_pythons():
+    """Where pyarrow is installed pandas keeps texts there; they cross, and no other library builds what arrives."""
+    sent = pd.Series(["a", None, "é"], dtype=pd.StringDtype("pyarrow", na_value=np.nan))
+    arrived = cross(sent)
+    assert (sent.dtype.storage, arrived.dtype.storage) == ("pyarrow", "python")
+    assert arrived.fillna("-").tolist() == ["a", "-", "é"]
+    with pytest.raises(EncodeError, match="astype"):
+        cross(pd.Series([1, 2], dtype="int64[pyarrow]"))
+
+
 @pytest.mark.parametrize("case", INDEXES)
 def test_each_kind_of_index_arrives_as_it_was(case):
     """As rows, as columns, and alone."""
