@@ -25,7 +25,12 @@ from smolagents_hardened.cli import main
 from smolagents_hardened.inventory import Entry
 
 ROOT = Path(__file__).parents[1]
-LOCKS = (ROOT / "requirements.lock", ROOT / "images" / "requirements.lock", ROOT / "benchmarks" / "workloads.lock")
+LOCKS = (
+    ROOT / "requirements.lock",
+    ROOT / "images" / "requirements.lock",
+    ROOT / "benchmarks" / "workloads.lock",
+    *sorted((ROOT / "tests" / "parity" / "environments").glob("*.lock")),
+)
 
 
 def quiet(line: str) -> None:
@@ -69,7 +74,7 @@ def test_the_image_holds_what_the_lock_says(name: str) -> None:
     assert found == {package.lower(): version for package, version in wanted.items()}
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=["project", "image", "workloads"])
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
 def test_every_locked_package_has_its_hashes(lock: Path) -> None:
     """[R20] No line of a lock can be satisfied by a file whose hash is not there."""
     blocks = re.split(r"\n(?=[A-Za-z])", lock.read_text())
