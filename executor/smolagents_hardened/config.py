@@ -57,6 +57,7 @@ class Config:
     files: tuple[inputs.Input, ...]
     outputs: OutputWish
     show_pictures: bool
+    profile: str  # of the filters, confinement/profile.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class Options:
     limits: Limits | Mapping[str, object] | None = None
     gate: str = "standard"
     require: Sequence[str] | str | None = None
+    processes: bool = False  # generated code may start processes within its box
     max_print_outputs_length: int | None = None
     additional_functions: Mapping[str, object] | None = None
     timeout_seconds: float | None = -1
@@ -107,6 +109,7 @@ def from_options(authorized: Sequence[str], options: Options) -> Config:
         files=inputs.parse(options.files, limits),
         outputs=output_wish(options.outputs, options.outputs_to),
         show_pictures=options.show_pictures,
+        profile=_profile(options),
     )
 
 
@@ -226,6 +229,12 @@ def _required(require: Sequence[str] | str | None) -> frozenset[str]:
     if unknown:
         raise ConfigError(f"require: unknown layer {unknown[0]!r}; layers: {', '.join(LAYERS)}")
     return names
+
+
+def _profile(options: Options) -> str:
+    if not isinstance(options.processes, bool):
+        raise ConfigError(f"processes must be True or False, not {options.processes!r}")
+    return "processes" if options.processes else "default"
 
 
 def _functions(functions: Mapping[str, object] | None) -> Mapping[str, Callable[..., object]]:

@@ -89,8 +89,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def _open(self) -> None:
         """Find a backend and read its image; whatever is refused on the way, nothing stays open."""
+        wishes = self.config
         self._backend: Backend = choose(
-            self.config.backend, self.config.required, self._say, self.config.authorized, self.config.limits
+            wishes.backend, wishes.required, self._say, wishes.authorized, wishes.limits, wishes.profile
         )
         with ExitStack() as undo:
             undo.callback(self._close_backend)

@@ -118,8 +118,8 @@ class Keeper:
             self._unsent = {}
 
     def _start(self) -> Session:
-        files = self._look_at_files()
-        box = self._backend.start(BoxRequest(self._config.limits, required=self._config.required, files=files))
+        config, files = self._config, self._look_at_files()
+        box = self._backend.start(BoxRequest(config.limits, config.profile, config.required, files=files))
         self._forget_box()
         self._finalizer = weakref.finalize(self, _let_go, box)
         session = self._make_session(box)
@@ -132,6 +132,8 @@ class Keeper:
                 image=box.manifest.image,
                 backend=self._backend.name,
                 enforcement=session.enforcement.to_dict(),
+                profile=session.enforcement.profile,
+                warnings=list(session.enforcement.warnings),
             )
         except BaseException:  # a full disk: no code may run in a box that is not on record
             session.close()
@@ -141,6 +143,8 @@ class Keeper:
         self._is_configured = False
         self._toolbox.forget()
         self._unsent = dict(self._variables)
+        for warning in session.enforcement.warnings:
+            self._say(f"warning: {warning}")
         return session
 
     def _look_at_files(self) -> tuple[Input, ...]:

@@ -175,8 +175,8 @@ class Session:
 
     def _run(self, step: Step, code: str) -> Outcome:
         try:
-            if self._is_noisy:
-                self._drain()
+            if self._is_noisy:  # raw bytes carry no step
+                self._drain(QUIET_S, lambda _bytes: None)
             self._send(Run(step.seq, code), {}, step.deadline)
             while True:
                 self._press_on(step)
@@ -209,6 +209,7 @@ class Session:
                 self._call(step, delivery, call)
             case Done() as done:
                 step.is_done = True
+                self._drain(0, lambda raw: self._stderr(step, raw))
                 return step.ended() or self._done(step, delivery, done)
             case other:
                 raise WireViolation(f"the box sent {type(other).__name__} during a step")
@@ -290,10 +291,8 @@ class Session:
         if answer.kind == "final":
             self._leave(step, call, Ending(answer=answer))
         elif answer.kind == "error":
-            type_name, message = (
-                presentable(answer.type_name, 200),
-                presentable(answer.message, self._limits.text_bytes),
-            )
+            message = presentable(answer.message, self._limits.text_bytes)
+            type_name = presentable(answer.type_name, 200)
             self._reply(step, Result(call.call, "error", None, type_name, message), {})
         else:
             assert answer.encoded is not None  # nosec B101 - a value comes encoded
@@ -374,15 +373,16 @@ class Session:
         except WireError as error:
             raise WireViolation(str(error)) from error
 
-    def _drain(self) -> None:
-        """Drop what C code wrote in a step that was cut short: raw bytes carry no step."""
+    def _drain(self, quiet_s: float, on_stderr: Callable[[bytes], None]) -> None:
+        """Take what C code and processes have written by the end of their step."""
         deadline = Deadline(self._clock, DRAIN_S)
         while not deadline.has_passed():
-            received = self._box.channel.receive(QUIET_S)
+            received = self._box.channel.receive(quiet_s)
             if received is None or not received.raw_data:
                 return
             if received.stream is Stream.WIRE:
                 raise WireViolation("the box spoke between two steps")
+            on_stderr(received.raw_data)
 
     def _raise_death(self) -> None:
         ended = self._box.exit()

@@ -99,6 +99,44 @@ def test_a_full_cache_is_a_clear_error(nobodys_home: Path) -> None:
     assert not [path for path in (nobodys_home / "smolagents-hardened").rglob("root") if path.is_dir()]
 
 
+FAMILY = """
+from tests.support.native_boxes import Sessions, value
+from smolagents_hardened.backends.base import BoxRequest
+from smolagents_hardened.backends.enforcement import REQUIRED
+from smolagents_hardened.errors import NotEnforced
+from smolagents_hardened.limits import Limits
+sessions = Sessions()
+try:
+    sessions.open(profile="processes")
+except NotEnforced as error:
+    print(error)
+session = sessions.open(profile="processes", limits=Limits(tasks=12), required=REQUIRED - {{{layer!r}}})
+print(session.enforcement[{layer!r}])
+print(session.run({code!r}, 20))
+sessions.close()
+"""
+DOSE = """
+import os, time
+made, problem = 0, ""
+try:
+    for _ in range(20):
+        if os.fork() == 0:
+            time.sleep(20); os._exit(0)
+        made += 1
+except OSError as error:
+    problem = type(error).__name__
+(made < 12, problem)
+"""
+
+
+def test_a_plain_users_processes_have_no_common_bound_on_memory(nobodys_cache: Path) -> None:
+    """[R18] Without a group each has its own address space: told as partial, and refused unless it is not required."""
+    refused, told, value = run_as_nobody(FAMILY.format(code=DOSE, layer="memory"), nobodys_cache).splitlines()
+    assert "memory is partial (kernel: address space" in refused
+    assert "of each of up to 12 processes" in told
+    assert "(True, 'BlockingIOError')" in value
+
+
 FAILS = """
 from smolagents_hardened.backends.native import NativeBackend
 from smolagents_hardened.errors import BackendUnavailable

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from tests.support import every_syscall
 
-from smolagents_hardened.confinement.profile import load_profile, parse_profile
-from smolagents_hardened.confinement.rules import LOW_32
+from smolagents_hardened.confinement.profile import OWN_PID, PROFILES, load_profile, parse_profile
+from smolagents_hardened.confinement.rules import LOW_32, PRETENDED
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.guest.lockdown_unsafe import SYSCALLS
 
 DOCUMENT: dict[str, Any] = json.loads(files("smolagents_hardened.confinement").joinpath("syscalls.json").read_text())
 PROFILE = load_profile()
+WEAKER = [name for name in PROFILES if name != "default"]
 # what starts programs or processes, reaches others, widens rights, or has a large surface
 FORBIDDEN = [
     "execve",
@@ -181,5 +182,59 @@ def test_a_wrong_document_is_refused(path: tuple[str | int, ...], value: object,
 
 def test_an_unknown_profile_is_refused() -> None:
     """There is no profile but those that are tested, and the message names them."""
-    with pytest.raises(ConfigError, match="default"):
-        load_profile("processes")
+    with pytest.raises(ConfigError, match="default, processes, landlock"):
+        load_profile("no such profile")
+
+
+@pytest.mark.parametrize("name", WEAKER)
+def test_a_weaker_profile_says_so(name: str) -> None:
+    """Each profile but the default one warns, in words that begin with the option that chooses it."""
+    [warning] = load_profile(name).warnings()
+    assert warning.startswith({"processes": "processes=True", "landlock": "require='landlock'"}[name])
+
+
+@pytest.mark.parametrize("name", WEAKER)
+def test_filter_1_of_each_profile_lets_through_what_its_filter_2_does(name: str) -> None:
+    """Each rule of the second is a rule of the first."""
+    profile = load_profile(name)
+    start = {syscall.name: syscall for syscall in profile.start.syscalls}
+    for syscall in profile.run.syscalls:
+        assert set(syscall.rules) <= set(start[syscall.name].rules)
+        assert bool(syscall.rules) == bool(start[syscall.name].rules)
+
+
+def test_processes_is_a_superset() -> None:
+    """What the default profile lets through, this one does, and beside it what its own file lists with a reason."""
+    wider = {syscall.name: syscall for syscall in load_profile("processes").run.syscalls}
+    for syscall in PROFILE.run.syscalls:
+        kept = wider[syscall.name]
+        assert not kept.rules or set(syscall.rules) <= set(kept.rules)
+    added = set(wider) - PROFILE.run.names
+    assert added == {
+        *("execve", "wait4", "kill", "dup2", "dup3"),
+        *("getppid", "arch_prctl", "set_tid_address", "prlimit64"),
+    }
+
+
+def test_processes_lets_nothing_through_that_leaves_the_box() -> None:
+    """A process is made in the namespaces that are there: no flag of clone makes another one, and no socket comes along."""
+    run, clone = load_profile("processes").run, NUMBERS["clone"]
+    assert run.verdict(clone, (0x1200011,)) == 0
+    for namespace in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000, 0x80):
+        assert run.verdict(clone, (0x1200011 | namespace,)) != 0
+    assert not run.names & (set(FORBIDDEN) - {"execve", "kill", "dup2"})
+
+
+def test_landlock_is_narrower() -> None:
+    """Without namespaces nothing more passes, and what Landlock does not look at is not done."""
+    narrow = load_profile("landlock")
+    assert narrow.run.names == PROFILE.run.names
+    for name in ("chmod", "utimensat"):
+        assert narrow.run.verdict(NUMBERS[name], (0, 0o777, 0, 0)) == PRETENDED
+        assert PROFILE.run.verdict(NUMBERS[name], (0, 0o777, 0, 0)) == 0
+
+
+def test_no_pid_is_the_one_that_stands_for_another() -> None:
+    """The number in the filters of a box without namespaces is above the largest pid that Linux gives."""
+    assert OWN_PID > 2**22
+    assert load_profile("landlock").run.verdict(NUMBERS["tgkill"], (OWN_PID, 1, 2)) == 0

@@ -56,6 +56,20 @@ def test_every_number_is_answered_as_the_list_says(make_executor: MakeExecutor) 
     assert reached == listed - every_syscall.LEFT_OUT.keys()
 
 
+def test_no_other_number_is_opened_by_processes(make_executor: MakeExecutor) -> None:
+    """[R6] Where processes may be started, each number that its own list does not name is answered as listed too."""
+    rules = load_profile("processes").run
+    listed = {syscall.number for syscall in rules.syscalls}
+    added = listed - {syscall.number for syscall in load_profile().run.syscalls}
+    executor = make_executor(gate="off", processes=True)
+    [found] = printed(executor, "every_syscall", f"LEFT_OUT.update(dict.fromkeys({added}, 'added')) or main()")
+    answers = found["answers"]
+    assert isinstance(answers, dict)
+    refused = {int(number): set(errnos) for number, errnos in answers.items() if int(number) not in listed}
+    assert len(refused) > 500
+    assert refused == {number: {rules.verdict(number)} for number in refused}
+
+
 @pytest.mark.parametrize("door", ["x32", "i386"])
 def test_other_doors_are_shut(make_executor: MakeExecutor, door: str) -> None:
     """The x32 numbers and `int 0x80` end the caller or are unknown; none reaches the kernel."""

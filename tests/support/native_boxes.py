@@ -62,11 +62,15 @@ class Sessions:
     printed: list[str] = field(default_factory=list)
 
     def open(
-        self, backend: NativeBackend | None = None, limits: Limits | None = None, required: frozenset[str] = REQUIRED
+        self,
+        backend: NativeBackend | None = None,
+        limits: Limits | None = None,
+        required: frozenset[str] = REQUIRED,
+        profile: str = "default",
     ) -> Session:
         """A session that has been opened and may import everything."""
         limits = limits or Limits()
-        box = (backend or NativeBackend()).start(BoxRequest(limits, required=required))
+        box = (backend or NativeBackend()).start(BoxRequest(limits, profile, required))
         session = Session(box, limits, no_tools, self.printed.append)
         self.made.append(session)
         session.open()

@@ -79,9 +79,13 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
         frozenset({"input_tokens", "output_tokens"}),
     ),
     "box_start": (
-        "A box is up: every layer as it was read back, and the image by its content.",
-        {"run": _TEXT, "box": _TEXT, "image": _TEXT, "backend": _TEXT, "enforcement": _OBJECT},
-        frozenset(),
+        "A box is up: the image by its content, every layer as it was read back, and what was asked to be weaker.",
+        {
+            **{name: _TEXT for name in ("run", "box", "image", "backend", "profile")},
+            "enforcement": _OBJECT,
+            "warnings": _TEXTS,
+        },
+        frozenset({"profile", "warnings"}),
     ),
     "input_changed": (
         "A file or folder for the box is another one than when it was last looked at; the box gets it as it is now.",

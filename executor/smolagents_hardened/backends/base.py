@@ -96,9 +96,18 @@ class Manifest:
     packages: dict[str, str]  # distribution name -> version
 
 
+# Where glibc keeps POSIX semaphores, sem_overview(7): a tmpfs, bounded like scratch, where processes may be started.
+SHARED_MEMORY = "/dev/shm"  # nosec B108 - the box's own
+
+
+def may_start_processes(profile: str) -> bool:
+    """Whether code under this profile may: then several of them share the box's limits."""
+    return profile == "processes"
+
+
 @dataclass(frozen=True, slots=True)
 class BoxRequest:
-    """What a box is asked to be: limits, filter 2's profile, the layers that must be in force, the files in it."""
+    """What a box is asked to be: limits, its filters' profile, the layers that must be in force, the files in it."""
 
     limits: Limits
     profile: str = "default"

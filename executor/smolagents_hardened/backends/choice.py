@@ -15,7 +15,12 @@ WORTH_PRELOADING = ("numpy", "pandas")
 
 
 def choose(
-    wanted: str | Backend, required: frozenset[str], say: Say, imports: Sequence[str] = (), limits: Limits | None = None
+    wanted: str | Backend,
+    required: frozenset[str],
+    say: Say,
+    imports: Sequence[str] = (),
+    limits: Limits | None = None,
+    profile: str = "default",
 ) -> Backend:
     """Make the backend that was asked for; "auto" takes the first one that can be had here, and says which.
 
@@ -23,7 +28,7 @@ def choose(
     """
     if not isinstance(wanted, str):
         return wanted
-    request = BoxRequest(limits or Limits(), required=required)
+    request = BoxRequest(limits or Limits(), profile, required)
     if wanted != "auto":
         return _make(wanted, request, say, imports)
     causes = []

@@ -98,7 +98,7 @@ class DockerBackend:
             request=request,
             image=manifest.image,
             user=pick_user(is_mapped=self._engine.is_user_mapped),
-            seccomp=payload.image_file("seccomp.json"),
+            seccomp=payload.engine_filter(request.profile),
             labels=(*request.labels, (SESSION_LABEL, token), (docker_owner.OWNER_LABEL, docker_owner.owner())),
             has_swappiness=self._engine.cgroup_version == 1,
             bound=bound,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from smolagents_hardened.backends.base import BoxRequest
+from smolagents_hardened.backends.base import SHARED_MEMORY, BoxRequest, may_start_processes
 from smolagents_hardened.files.inputs import PLACE, Input
 from smolagents_hardened.limits import MIB, Limits
 
@@ -82,10 +82,11 @@ def ulimits(limits: Limits) -> dict[str, int]:
     }
 
 
-def tmpfs(limits: Limits) -> dict[str, str]:
+def tmpfs(request: BoxRequest) -> dict[str, str]:
     """Every place that can be written to, and its bounds."""
-    bounds = f"size={limits.scratch_bytes},nr_inodes={limits.scratch_files}"
-    return {SCRATCH: f"rw,noexec,nosuid,nodev,mode=1777,{bounds}"}
+    bounds = f"size={request.limits.scratch_bytes},nr_inodes={request.limits.scratch_files}"
+    places = [SCRATCH, *([SHARED_MEMORY] if may_start_processes(request.profile) else [])]
+    return {place: f"rw,noexec,nosuid,nodev,mode=1777,{bounds}" for place in places}
 
 
 def file_mounts(plan: Plan) -> list[Config]:
@@ -134,7 +135,7 @@ def host_config(plan: Plan) -> Config:
     config: Config = {
         "NetworkMode": "none",
         "ReadonlyRootfs": True,
-        "Tmpfs": tmpfs(limits),
+        "Tmpfs": tmpfs(plan.request),
         "Mounts": file_mounts(plan),
         "VolumesFrom": [f"{plan.carrier}:ro"] if plan.carrier else [],
         "CapDrop": ["ALL"],

@@ -81,12 +81,13 @@ def judge(witnesses: Witnesses, raw_report: Report | None) -> Enforcement:
             scratch=SCRATCH,
             rlimits=ulimits(plan.request.limits),
             files=objects(plan.bound),
+            profile=plan.request.profile,
         )
         pid = witnesses.pid
         if pid is not None:
             findings += kernel_findings(pid, expected)
         findings += report_findings(raw_report, expected)
-    return combine("docker", findings)
+    return combine("docker", findings, witnesses.plan.request.profile)
 
 
 def engine_findings(witnesses: Witnesses) -> list[Finding]:

@@ -50,10 +50,12 @@ REQUIRED = frozenset(LAYERS) - OPTIONAL
 
 @dataclass(frozen=True, slots=True)
 class Enforcement:
-    """The layers of one box, as read back, in the order of LAYERS."""
+    """The layers of one box, as read back, in the order of LAYERS; and in what it was asked to be weaker."""
 
     backend: str
     layers: tuple[Layer, ...]
+    profile: str = "default"
+    warnings: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
@@ -80,4 +82,4 @@ class Enforcement:
     def __str__(self) -> str:
         width = max(len(layer.name) for layer in self.layers)
         rows = (f"{layer.name:<{width}}  {layer.level.value:<7}  {layer.evidence}" for layer in self.layers)
-        return "\n".join(rows)
+        return "\n".join([*rows, *(f"{'warning':<{width}}  {text}" for text in self.warnings)])

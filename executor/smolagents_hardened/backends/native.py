@@ -115,11 +115,11 @@ class NativeBackend:
     def _spawner(self, root: Root, request: BoxRequest, group: Group) -> Spawner:
         limits = request.limits
         if "memory" in group.directories:
-            return shared(Kind(root.path, self._preload, is_lean=False), self._progress)
+            return shared(Kind(root.path, self._preload, request.profile, is_lean=False), self._progress)
         room = native_plan.address_bytes(limits) - ROOM_BYTES
-        spawner = shared(Kind(root.path, self._preload, is_lean=True), self._progress)
+        spawner = shared(Kind(root.path, self._preload, request.profile, is_lean=True), self._progress)
         if spawner.address_bytes > room and self._preload:
-            spawner = shared(Kind(root.path, (), is_lean=True), self._progress)
+            spawner = shared(Kind(root.path, (), request.profile, is_lean=True), self._progress)
         if spawner.address_bytes > room:
             least = (spawner.address_bytes + ROOM_BYTES + limits.scratch_bytes) // MIB + 1
             raise ConfigError(
@@ -135,6 +135,7 @@ class Kind:
 
     root: Path
     preload: tuple[str, ...]
+    profile: str
     is_lean: bool
 
 
@@ -154,8 +155,9 @@ def shared(kind: Kind, progress: Callable[[str], None]) -> Spawner:
         return spawner
 
 
-def _settings(host: Host, preload: tuple[str, ...], *, is_lean: bool) -> dict[str, object]:
-    return native_plan.spawner_settings(host, preload, native_cgroup.own_groups(), is_lean=is_lean)
+def _settings(host: Host, preload: tuple[str, ...], kind: Kind) -> dict[str, object]:
+    groups = native_cgroup.own_groups()
+    return native_plan.spawner_settings(host, preload, groups, is_lean=kind.is_lean, profile=kind.profile)
 
 
 def _fresh(kind: Kind, progress: Callable[[str], None]) -> Spawner:
@@ -163,7 +165,7 @@ def _fresh(kind: Kind, progress: Callable[[str], None]) -> Spawner:
     preload = kind.preload
     while True:
         host = native_plan.host_of(os.geteuid(), os.getegid())
-        spawner = Spawner(kind.root, host, _settings(host, preload, is_lean=kind.is_lean))
+        spawner = Spawner(kind.root, host, _settings(host, preload, kind))
         if not spawner.left_out:
             return spawner
         # A module that came with threads cannot be forgotten by the process that imported it.

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-from smolagents_hardened.backends.base import Exit, Manifest
+from smolagents_hardened.backends.base import Exit, Manifest, may_start_processes
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.backends.native_channel import PipeChannel
 from smolagents_hardened.backends.native_witness import Witnesses, judge
@@ -20,6 +20,7 @@ from smolagents_hardened.errors import BackendError
 
 EXIT_S = 5.0  # from a kill to the end of the process, and from there to the spawner's word about it
 CLOSED_S = 0.5  # from the end of the wire, which the kernel closes in the middle of an exit: milliseconds
+SIGNALS = frozenset(number.value for number in signal.Signals)
 GONE = -1  # in place of a descriptor
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
@@ -76,7 +77,9 @@ class NativeBox:
         self._wait(EXIT_S)
 
     def cpu_s(self) -> float | None:
-        """CPU seconds of the box's one process, its threads included; None when it has ended."""
+        """CPU seconds of the box's one process, its threads included, or of its group; None when it has ended."""
+        if may_start_processes(self._witnesses.request.profile):
+            return self._witnesses.group.cpu_s()
         try:
             raw = os.pread(self._stat, 1024, 0)
         except OSError:
@@ -143,6 +146,8 @@ class NativeBox:
 
     def _how(self, told: dict[str, object]) -> Exit:
         code = told.get("code")
+        if isinstance(code, int) and code - 128 in SIGNALS:
+            code = 128 - code  # so the first process says how the runner ended where that is its child
         if self._witnesses.group.oom_kills():
             return Exit("oom", None, "it used more memory than its limit")
         if self._was_killed:

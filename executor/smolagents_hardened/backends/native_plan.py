@@ -7,7 +7,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 
 from smolagents_hardened.backends import jail_unsafe as jail
-from smolagents_hardened.backends.base import BoxRequest
+from smolagents_hardened.backends.base import SHARED_MEMORY, BoxRequest, may_start_processes
 from smolagents_hardened.files.inputs import PLACE
 from smolagents_hardened.limits import MIB, Limits
 
@@ -101,7 +101,9 @@ def host_of(uid: int, gid: int) -> Host:
     return Host(uid, gid, secrets.choice(range(USERS.start, USERS.stop - BLOCK, BLOCK)) if uid == 0 else 0)
 
 
-def spawner_settings(host: Host, preload: tuple[str, ...], groups: list[str], *, is_lean: bool) -> dict[str, object]:
+def spawner_settings(
+    host: Host, preload: tuple[str, ...], groups: list[str], *, is_lean: bool, profile: str = "default"
+) -> dict[str, object]:
     """What spawner_launch.main reads from its argv.
 
     groups: patterns of control groups to be removed when the host is killed. `is_lean`: boxes whose memory is bounded
@@ -113,6 +115,7 @@ def spawner_settings(host: Host, preload: tuple[str, ...], groups: list[str], *,
         "gid_map": maps[1],
         "deny_setgroups": not host.is_root,
         "groups": groups,
+        "places": [SHARED_MEMORY] if may_start_processes(profile) else [],
         "root_flags": jail.MS_RDONLY | jail.MS_NOSUID | jail.MS_NODEV,
         "command": [*PYTHON, START, json.dumps(list(preload))],
         "environment": ENVIRONMENT | LEAN_ENVIRONMENT if is_lean else ENVIRONMENT,
@@ -147,11 +150,12 @@ def address_bytes(limits: Limits) -> int:
     return limits.memory_bytes - limits.scratch_bytes
 
 
-def mounts(limits: Limits) -> list[list[object]]:
+def mounts(request: BoxRequest) -> list[list[object]]:
     """A bounded scratch, a /proc of the box's own, and what of it is covered."""
-    bounds = f"mode=1777,size={limits.scratch_bytes},nr_inodes={limits.scratch_files}"
+    bounds = f"mode=1777,size={request.limits.scratch_bytes},nr_inodes={request.limits.scratch_files}"
+    places = [SCRATCH, *([SHARED_MEMORY] if may_start_processes(request.profile) else [])]
     return [
-        ["tmpfs", SCRATCH, "tmpfs", jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC, bounds],
+        *(["tmpfs", place, "tmpfs", jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC, bounds] for place in places),
         ["proc", "/proc", "proc", FIXED, ""],
         *(["none", f"/proc/{name}", "mask", FIXED, ""] for name in MASKED),
     ]
@@ -170,7 +174,7 @@ def plan_for(request: BoxRequest, host: Host, number: int, *, has_memory_group: 
         uid_map=line,
         gid_map=line,
         rlimits=bounds,
-        mounts=mounts(request.limits),
+        mounts=mounts(request),
         box_id=box_id,
         drop_groups=host.is_root,
         cpus=cpus,

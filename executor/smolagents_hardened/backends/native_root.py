@@ -29,7 +29,7 @@ from smolagents_hardened.backends import packages, payload, rootfs
 from smolagents_hardened.backends.base import Manifest
 from smolagents_hardened.backends.packages import Progress, Target
 from smolagents_hardened.confinement.bpf import compile_filter
-from smolagents_hardened.confinement.profile import load_profile
+from smolagents_hardened.confinement.profile import PROFILES, load_profile
 from smolagents_hardened.errors import BackendUnavailable
 
 # Beside the guest and the wire: the spawner, which runs in the root.
@@ -113,7 +113,7 @@ def files() -> dict[str, bytes]:
     content = dict(payload.files())
     for name in SPAWNER_FILES:
         content[f"{payload.PACKAGE.name}/backends/{name}"] = (payload.PACKAGE / "backends" / name).read_bytes()
-    for profile in payload.PROFILES:
+    for profile in PROFILES:
         content[f"filters/{profile}.start.bpf"] = compile_filter(load_profile(profile).start)
     return dict(sorted(content.items()))
 

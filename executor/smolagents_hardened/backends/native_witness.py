@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from smolagents_hardened.backends.base import BoxRequest
+from smolagents_hardened.backends.base import BoxRequest, may_start_processes
 from smolagents_hardened.backends.enforcement import Enforcement, Level
 from smolagents_hardened.backends.native_cgroup import Group, settings
 from smolagents_hardened.backends.native_plan import MASKED, SCRATCH, Host, address_bytes, rlimits
@@ -38,12 +38,13 @@ def judge(witnesses: Witnesses, raw_report: Report) -> Enforcement:
         scratch=SCRATCH,
         rlimits={name: value for name, value in rlimits(witnesses.request.limits).items() if name in LIMIT_LABELS},
         files=objects(witnesses.request.files),
+        profile=witnesses.request.profile,
     )
     findings = kernel_findings(witnesses.pid, expected, with_groups=False)
     findings += [_namespaces(witnesses), _proc(witnesses), _user(witnesses), _output(witnesses)]
     findings += [look(witnesses) for look in (_memory, _tasks, _cpu)]
     findings += report_findings(raw_report, expected)
-    return combine("native", findings)
+    return combine("native", findings, witnesses.request.profile)
 
 
 def _namespaces(witnesses: Witnesses) -> Finding:
@@ -137,6 +138,9 @@ def _memory(witnesses: Witnesses) -> Finding:
     wanted = address_bytes(limits)
     soft, hard = _rlimit(witnesses.pid, "RLIMIT_AS")
     problems = [] if soft == hard and 0 <= soft <= wanted else [f"address space {soft}/{hard}"]
+    if may_start_processes(witnesses.request.profile) and not problems:
+        most = f"address space {soft} bytes of each of up to {limits.tasks} processes (no group: {group.missing})"
+        return Finding("memory", Level.PARTIAL, f"kernel: {most}")
     good = f"address space {soft} bytes of one process that cannot fork, and scratch (no group: {group.missing})"
     return verdict("memory", problems, "kernel", good)
 
@@ -153,7 +157,7 @@ def _tasks(witnesses: Witnesses) -> Finding:
     release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
     if not witnesses.host.is_root and release < NPROC_PER_NAMESPACE:
         problems.append(f"Linux {os.uname().release} counts it for the whole user")
-    return verdict("tasks", problems, "kernel", f"RLIMIT_NPROC {soft} in its own user namespace, and no fork")
+    return verdict("tasks", problems, "kernel", f"RLIMIT_NPROC {soft} in its own user namespace")
 
 
 def _cpu(witnesses: Witnesses) -> Finding:

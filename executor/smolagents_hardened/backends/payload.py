@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from smolagents_hardened.confinement import oci
 from smolagents_hardened.confinement.bpf import compile_filter
-from smolagents_hardened.confinement.profile import load_profile
+from smolagents_hardened.confinement.profile import PROFILES, load_profile
 from smolagents_hardened.errors import BackendUnavailable
 
 PACKAGE = Path(__file__).resolve().parents[1]
 HOME = "/opt/hardened"  # where it lies in the box
-PROFILES = ("default",)
 SHARED = ("__init__.py", "wire/*.py", "guest/*.py")  # of the package, nothing else is in a box
 
 
@@ -53,6 +53,11 @@ def digest(content: dict[str, bytes]) -> str:
         total.update(f"{name}\0{len(data)}\0".encode())
         total.update(data)
     return total.hexdigest()
+
+
+def engine_filter(profile: str) -> str:
+    """Filter 1 of a profile as an engine takes it; that of the default profile is a file that anybody can read."""
+    return image_file("seccomp.json") if profile == "default" else oci.to_json(load_profile(profile).start)
 
 
 def filters() -> dict[str, bytes]:

@@ -88,7 +88,7 @@ def enter_root(settings: Settings) -> None:
     jail.show_to_self()
     jail.join_new_keyring()
     jail.set_hostname("box")
-    make_root(settings["root_flags"])
+    make_root(settings["root_flags"], settings["places"])
     hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
     resource.setrlimit(resource.RLIMIT_STACK, (settings["stack_bytes"], hard))  # read by the C library at its start
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -108,20 +108,20 @@ def remove_groups(patterns: list[str]) -> None:
         time.sleep(0.005)
 
 
-def make_root(root_flags: int) -> None:
+def make_root(root_flags: int, places: list[str]) -> None:
     """The working directory becomes a read-only root with a /dev of five devices and a /proc of this pid namespace."""
     jail.mount("none", "/", flags=jail.MS_REC | jail.MS_PRIVATE)
     jail.mount("tmpfs", GATHER, "tmpfs", jail.MS_NOSUID | jail.MS_NODEV, "mode=755,size=64k,nr_inodes=8")
     os.mkdir(NEW_ROOT)
     jail.bind(".", NEW_ROOT, root_flags)
     os.chdir(NEW_ROOT)
-    make_devices()
+    make_devices(places)
     jail.mount("proc", "proc", "proc", jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC)
     jail.enter_root()
 
 
-def make_devices() -> None:
-    """A tmpfs on dev that holds the host's own five devices by bind mounts, nothing else, and cannot be changed."""
+def make_devices(places: list[str]) -> None:
+    """A tmpfs on dev that holds the host's five devices by bind mounts and empty `places`, and cannot be changed."""
     fixed = jail.MS_RDONLY | jail.MS_NOSUID | jail.MS_NOEXEC
     jail.mount("tmpfs", "dev", "tmpfs", jail.MS_NOSUID | jail.MS_NOEXEC, "mode=755,size=64k,nr_inodes=32")
     for name in DEVICES:
@@ -130,6 +130,8 @@ def make_devices() -> None:
         jail.bind(f"/dev/{name}", f"dev/{name}", fixed)
     for name, target in LINKS.items():
         os.symlink(target, f"dev/{name}")
+    for place in places:
+        os.mkdir(place.lstrip("/"))
     jail.mount("none", "dev", flags=jail.MS_REMOUNT | jail.MS_BIND | fixed)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from smolagents_hardened.backends.base import SHARED_MEMORY, may_start_processes
 from smolagents_hardened.backends.enforcement import LAYERS, Enforcement, Layer, Level
+from smolagents_hardened.confinement.profile import load_profile
 from smolagents_hardened.limits import Limits
 
 RANK = {Level.ABSENT: 0, Level.PARTIAL: 1, Level.FULL: 2}
@@ -32,12 +34,19 @@ class Expected:
     scratch: str  # the one path that can be written to
     rlimits: dict[str, int]  # name as in readback.LIMIT_LABELS -> soft and hard
     files: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # what is mounted: name -> device, inode
+    profile: str = "default"
+
+    @property
+    def writable(self) -> tuple[str, ...]:
+        """Every place that can be written to: each is bounded."""
+        return (self.scratch, SHARED_MEMORY) if may_start_processes(self.profile) else (self.scratch,)
 
 
-def combine(backend: str, findings: Iterable[Finding]) -> Enforcement:
+def combine(backend: str, findings: Iterable[Finding], profile: str = "default") -> Enforcement:
     """One layer per name of LAYERS; a layer nobody spoke of is Absent."""
     heard = list(findings)
-    return Enforcement(backend, tuple(_layer(name, [one for one in heard if one.layer == name]) for name in LAYERS))
+    layers = tuple(_layer(name, [one for one in heard if one.layer == name]) for name in LAYERS)
+    return Enforcement(backend, layers, profile, load_profile(profile).warnings())
 
 
 def _layer(name: str, findings: list[Finding]) -> Layer:

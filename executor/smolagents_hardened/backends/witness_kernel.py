@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from smolagents_hardened.backends.base import may_start_processes
 from smolagents_hardened.backends.enforcement import Level
 from smolagents_hardened.backends.witness import Expected, Finding, verdict
 
@@ -60,6 +61,8 @@ def kernel_findings(pid: int, expected: Expected, *, with_groups: bool = True) -
     """Every layer that the kernel can speak about, without the control groups for one who has made these."""
     here = PROC / str(pid)
     threads = [_status(path) for path in sorted((here / "task").glob("*/status"))]
+    if may_start_processes(expected.profile):
+        threads += _runner(here)
     mounts = _mounts(here / "mountinfo")
     findings = [*_thread_findings(threads), _user(threads, expected)]
     if with_groups:
@@ -67,9 +70,16 @@ def kernel_findings(pid: int, expected: Expected, *, with_groups: bool = True) -
     findings.append(_namespaces(here, threads))
     findings.append(_network(here))
     findings.append(_root(mounts, expected))
-    findings.append(_scratch(mounts, expected))
+    findings += [_scratch(place, mounts, expected) for place in expected.writable]
     findings.append(_limits(here, expected))
     return findings
+
+
+def _runner(here: Path) -> list[dict[str, str]]:
+    """The threads of the process that runs the code, so far the only child of the first one; an empty one for none."""
+    children = (_read(here / "task" / here.name / "children") or "").split()
+    found = [_status(path) for child in children for path in (PROC / child / "task").glob("*/status")]
+    return found or [{}]
 
 
 class CpuClock:
@@ -207,15 +217,15 @@ def _root(mounts: list[Mount], expected: Expected) -> Finding:
         problems.append("the root is writable")
     for mount in _visible(mounts):
         is_harmless = mount.point in HARMLESS_MOUNTS or mount.root == MASK_ROOT
-        if "rw" in mount.options and mount.point not in ("/", expected.scratch) and not is_harmless:
+        if "rw" in mount.options and mount.point not in ("/", *expected.writable) and not is_harmless:
             problems.append(f"{mount.point} is writable")
     return verdict("root_filesystem", problems, "kernel", "read-only, as is everything mounted but scratch")
 
 
-def _scratch(mounts: list[Mount], expected: Expected) -> Finding:
-    found = [mount for mount in _visible(mounts) if mount.point == expected.scratch]
+def _scratch(place: str, mounts: list[Mount], expected: Expected) -> Finding:
+    found = [mount for mount in _visible(mounts) if mount.point == place]
     if not found or found[0].type != "tmpfs":
-        return Finding("scratch", Level.ABSENT, f"kernel: {expected.scratch} is not a tmpfs of its own")
+        return Finding("scratch", Level.ABSENT, f"kernel: {place} is not a tmpfs of its own")
     mount, limits = found[0], expected.limits
     problems = [f"without {flag}" for flag in ("noexec", "nosuid", "nodev") if flag not in mount.options]
     size, files = mount.option("size"), mount.option("nr_inodes")
@@ -223,7 +233,7 @@ def _scratch(mounts: list[Mount], expected: Expected) -> Finding:
         problems.append(f"size {size}")
     if files is None or _bytes(files) > limits.scratch_files:
         problems.append(f"nr_inodes {files}")
-    return verdict("scratch", problems, "kernel", f"tmpfs noexec, size {size}, {files} inodes")
+    return verdict("scratch", problems, "kernel", f"{place} tmpfs noexec, size {size}, {files} inodes")
 
 
 def _bytes(text: str) -> int:

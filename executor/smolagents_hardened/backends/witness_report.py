@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from smolagents_hardened.backends.base import may_start_processes
 from smolagents_hardened.backends.enforcement import Level
 from smolagents_hardened.backends.witness import Expected, Finding, verdict
 
@@ -16,6 +17,7 @@ Report = dict[str, object]
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 # Acts that the runner must have tried under filter 2, and been refused.
 PROBES = ("socket_inet", "execve", "fork", "signal", "ptrace", "unshare", "mount", "bpf", "io_uring", "write_root")
+STARTING = frozenset({"execve", "signal"})  # not refused where processes may be started
 
 
 class _Odd(Exception):
@@ -74,14 +76,20 @@ def _is(name: str, wanted: int) -> Callable[[str, Report, Expected], Finding]:
     return read
 
 
+def _namespaces(layer: str, raw_report: Report, expected: Expected) -> Finding:
+    # Where processes may be started the first one stays behind, and its only child reports.
+    return _is("PPid" if may_start_processes(expected.profile) else "Pid", 1)(layer, raw_report, expected)
+
+
 def _seccomp_run(layer: str, raw_report: Report, expected: Expected) -> Finding:
     probes = _part(raw_report, "probes")
     problems = []
-    for name in PROBES:
+    tried = [name for name in PROBES if not (may_start_processes(expected.profile) and name in STARTING)]
+    for name in tried:
         answer = _text(probes, name)
         if not (answer.startswith("E") and answer.isalnum() and answer.isupper()):
             problems.append(f"{name} was not refused")
-    return verdict(layer, problems, "box", f"{len(PROBES)} acts tried and refused")
+    return verdict(layer, problems, "box", f"profile {expected.profile}, {len(tried)} acts tried and refused")
 
 
 def _capabilities(layer: str, raw_report: Report, expected: Expected) -> Finding:
@@ -181,7 +189,7 @@ READERS: dict[str, Callable[[str, Report, Expected], Finding]] = {
     "no_new_privileges": _is("NoNewPrivs", 1),
     "capabilities": _capabilities,
     "user": _user,
-    "namespaces": _is("Pid", 1),
+    "namespaces": _namespaces,
     "network": _network,
     "root_filesystem": _root,
     "scratch": _scratch,

@@ -1,20 +1,29 @@
-"""From `syscalls.json` and the options of a box to its two filters."""
+"""From `syscalls.json` and the name of a profile to the two filters of a box.
+
+The default profile is the whole file. Each other one is a file of its own, named after it, whose entries take the place
+of those of the same name and whose warnings say in what it is weaker.
+"""
 
 from __future__ import annotations
 
 import errno
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from smolagents_hardened.confinement.rules import LOW_32, Answer, Argument, Rule, RuleSet, Stage, Syscall
 from smolagents_hardened.errors import ConfigError
 
 ARCHITECTURE = "x86_64"
-# The runner is the first process of its own pid namespace (ARCHITECTURE, decision 1).
+# The runner is the first process of its own pid namespace (ARCHITECTURE, decision 1). Without namespaces it is not, and
+# the compiled filters hold OWN_PID, which is above every pid there can be, until the runner puts its own there.
 RUNNER_PID = 1
+OWN_PID = 0x7FFF0F1D
+RUNNERS = {"default": RUNNER_PID, "processes": RUNNER_PID, "landlock": OWN_PID}
+PROFILES = tuple(RUNNERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +33,38 @@ class Profile:
     name: str
     start: RuleSet
     run: RuleSet
+    told: tuple[str, ...] = ()
 
     def warnings(self) -> tuple[str, ...]:
         """Name each way in which this profile is weaker than the default one; empty for the default."""
-        return ()
+        return self.told
 
 
-def load_profile(name: str = "default", *, pid: int = RUNNER_PID) -> Profile:
+def load_profile(name: str = "default", *, pid: int | None = None) -> Profile:
     """Return the named profile for a runner with this pid. Raises ConfigError for an unknown name."""
+    if name not in PROFILES:
+        raise ConfigError(f"unknown confinement profile {name!r}; known profiles: {', '.join(PROFILES)}")
+    document = json.loads(_text_of("syscalls"))
+    told: tuple[str, ...] = ()
     if name != "default":
-        raise ConfigError(f"unknown confinement profile {name!r}; known profiles: default")
-    return parse_profile(name, json.loads(_syscalls_json()), pid=pid)
+        changes = json.loads(_text_of(name))
+        told = tuple(changes["warnings"])
+        document = overlaid(document, changes["syscalls"])
+    profile = parse_profile(name, document, pid=RUNNERS[name] if pid is None else pid)
+    return replace(profile, told=told)
+
+
+def overlaid(document: dict[str, Any], changes: list[dict[str, Any]]) -> dict[str, Any]:
+    """The document with each of these syscalls in the place of the entry, or the answer, of the same name."""
+    changed = {entry["name"] for entry in changes}
+    kept = [entry for entry in document["syscalls"] if entry["name"] not in changed]
+    answers = [entry for entry in document["answers"] if entry["name"] not in changed]
+    return document | {"syscalls": [*kept, *changes], "answers": answers}
 
 
 @cache
-def _syscalls_json() -> str:
-    return files("smolagents_hardened.confinement").joinpath("syscalls.json").read_text(encoding="utf-8")
+def _text_of(name: str) -> str:
+    return files("smolagents_hardened.confinement").joinpath(f"{name}.json").read_text(encoding="utf-8")
 
 
 def parse_profile(name: str, document: object, *, pid: int = RUNNER_PID) -> Profile:

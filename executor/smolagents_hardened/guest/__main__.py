@@ -10,11 +10,14 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NoReturn
 
+from smolagents_hardened.guest import processes
 from smolagents_hardened.guest.leaving import Interrupts
 from smolagents_hardened.guest.link import Link
-from smolagents_hardened.guest.lockdown_unsafe import lock_down
+from smolagents_hardened.guest.lockdown_unsafe import lock_down, lock_down_to_wait
 from smolagents_hardened.guest.worker import Worker
 from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.connection import Connection
@@ -26,6 +29,10 @@ SCRATCH = "/tmp"  # nosec B108 - a tmpfs of the box's own
 WIRE_IN, WIRE_OUT = 200, 201  # far from 0, 1 and 2, below every limit on open files
 
 
+def no_more() -> None:
+    """What is done after a step where nothing but the runner runs."""
+
+
 def main() -> None:
     """Run the box: `argv` is the profile's name and the limits as JSON."""
     profile, raw_limits = sys.argv[-2:]
@@ -35,8 +42,12 @@ def main() -> None:
     take_over_descriptors()
     sys.path.append(PACKAGES)
     os.chdir(SCRATCH)
-    report = lock_down(filter_bytes, SCRATCH, limits)
-    serve(report, limits)
+    if profile != processes.PROFILE:
+        serve(lock_down(filter_bytes, SCRATCH, limits), limits)
+    processes.stay_behind(lambda: lock_down_to_wait(filter_bytes, limits), (WIRE_IN, WIRE_OUT))
+    report = lock_down(filter_bytes, SCRATCH, limits, executable=processes.executable())
+    os.environ["PYTHONPATH"] = PACKAGES  # for the interpreters that are started
+    serve(report, limits, partial(processes.end_the_rest, os.getpid()))
 
 
 def take_over_descriptors() -> None:
@@ -49,7 +60,7 @@ def take_over_descriptors() -> None:
     os.dup2(2, 1)
 
 
-def serve(report: dict[str, object], limits: Mapping[str, int]) -> None:
+def serve(report: dict[str, object], limits: Mapping[str, int], after_step: Callable[[], None] = no_more) -> NoReturn:
     """Say HELLO and serve until the host closes the wire."""
     budget = Budget(
         frame_bytes=limits["frame_bytes"],
@@ -61,4 +72,5 @@ def serve(report: dict[str, object], limits: Mapping[str, int]) -> None:
     interrupts.install()
     link = Link(WIRE_IN, WIRE_OUT, Connection("box", budget), interrupts)
     link.send(Hello(PROTOCOL_VERSION, platform.python_version(), report))
-    Worker(link, interrupts, limits).serve()
+    os.register_at_fork(after_in_child=link.leave_to_the_original)
+    Worker(link, interrupts, limits, after_step).serve()

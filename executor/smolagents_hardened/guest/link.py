@@ -3,6 +3,9 @@
 Threads of user code may call tools at the same time. Whoever waits and finds nobody reading becomes the reader, and
 hands each result to its owner. One lock covers writing; a thread that already holds it (a `__del__` that runs in the
 middle of a write) is refused instead of left to deadlock.
+
+A process that user code has forked off has a copy of this object, but the wire is the original's: what the copy prints
+goes where C code prints, it calls no tool, and it ends where the original would say DONE.
 """
 
 from __future__ import annotations
@@ -11,16 +14,17 @@ import os
 import time
 from collections.abc import Mapping
 from threading import Condition, RLock
-from typing import cast
+from typing import NoReturn, cast
 
 from smolagents_hardened.guest.leaving import FinalAnswerGiven, Interrupts
 from smolagents_hardened.wire.blobs import BytesLike
 from smolagents_hardened.wire.connection import Connection, Delivery
 from smolagents_hardened.wire.json_text import Tree
-from smolagents_hardened.wire.messages import Call, Log, Message, Result
+from smolagents_hardened.wire.messages import Call, Done, Log, Message, Result
 from smolagents_hardened.wire.values import Encoded
 
 READ_BYTES = 256 * 1024
+STDERR = 2
 LOG_CHARACTERS = 64 * 1024  # of one LOG frame: escaped to the utmost it still fits into a frame
 PROMPT_LINES = 200  # lines of a step that are sent one by one, as they come; later ones are gathered
 GATHER_S = 0.05
@@ -43,10 +47,22 @@ class Link:
         self._calls = 0
         self._open_calls = 0
         self._step_runs = False
+        self._is_copy = False
         self._log: list[str] = []
         self._log_characters = 0
         self._lines_sent = 0
         self._last_sent = 0.0
+
+    def leave_to_the_original(self) -> None:
+        """Called in a process that has just been forked off; other threads of the original may hold every lock."""
+        if not self._is_copy:
+            os.close(self._read_fd)
+            os.close(self._write_fd)
+        self._is_copy = True
+        self._writing, self._arrived = RLock(), Condition()
+        self._open_calls = 0
+        self._log.clear()
+        self._log_characters = 0
 
     # ---- steps -------------------------------------------------------------------------------------------
 
@@ -70,12 +86,17 @@ class Link:
 
     def send(self, message: Message, blobs: Mapping[int, BytesLike] | None = None) -> None:
         """Write one message, its chunks first."""
+        if self._is_copy:
+            _end_copy(message)
         with self._interrupts, self._writing:
             for piece in self._connection.send(message, blobs or {}):
                 _write_all(self._write_fd, piece)
 
     def log(self, text: str) -> None:
         """Send printed text, in order with everything else; between steps hold it back, bounded."""
+        if self._is_copy:
+            _write_all(STDERR, _encodable(text).encode())
+            return
         with self._interrupts:
             is_nested = self._writing._is_owned()  # type: ignore[attr-defined]  # private, but what Condition itself uses
             with self._writing:
@@ -119,6 +140,8 @@ class Link:
 
     def call(self, tool: str, encoded: Encoded) -> Delivery:
         """Call a tool on the host and wait for its result. `encoded` is what `[args, kwargs]` was encoded to."""
+        if self._is_copy:
+            raise RuntimeError(f"tool {tool!r} can be called by the first process only, not by one that it has started")
         args, kwargs = cast(tuple[list[Tree], dict[str, Tree]], encoded.tree)
         with self._interrupts:
             if self._writing._is_owned():  # type: ignore[attr-defined]
@@ -157,6 +180,14 @@ class Link:
             self._open_calls -= 1
             self._arrived.notify_all()
             return self._results.pop(number)
+
+
+def _end_copy(message: Message) -> NoReturn:
+    """A script that was forked ends like any script: with what went wrong on its error stream."""
+    failed = isinstance(message, Done) and message.kind == "error"
+    if isinstance(message, Done) and failed:
+        _write_all(STDERR, f"{_encodable(message.text)}\n".encode())
+    os._exit(int(failed))
 
 
 def _write_all(fd: int, data: bytes) -> None:

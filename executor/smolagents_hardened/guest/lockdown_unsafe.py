@@ -6,7 +6,7 @@ order is that of need: each step still has the rights that it takes, and the fil
 The report, plain JSON of bounded size, read back from the kernel after the last step:
 
 - ``kernel``: ``{"release": str, "machine": str}``
-- ``status``: fields of /proc/self/status as texts (``Pid``, ``Threads``, ``NoNewPrivs``, ``Seccomp``,
+- ``status``: fields of /proc/self/status as texts (``Pid``, ``PPid``, ``Threads``, ``NoNewPrivs``, ``Seccomp``,
   ``Seccomp_filters``, ``CapInh`` .. ``CapAmb``), ``Uid``, ``Gid`` and ``Groups`` as lists of int,
   ``dumpable`` as int, ``every_thread``: a list with the privilege fields of each thread
 - ``rlimits``: name -> ``[soft, hard]``, -1 for unlimited; the names are those of `readback.LIMIT_LABELS`
@@ -18,7 +18,7 @@ The report, plain JSON of bounded size, read back from the kernel after the last
 - ``landlock``: ``{"abi": int, "enforced": bool, "network": bool, "scoped": bool}`` and, where it is enforced,
   ``"probe": errno name``; abi 0 is a kernel without it
 - ``probes``: name -> the errno name with which a tried act was refused; the names are those of `PROBES`, and
-  ``write_root``
+  ``write_root``; where processes may be started, those of `STARTING` are not tried
 """
 
 from __future__ import annotations
@@ -83,14 +83,19 @@ READABLE = (
 
 
 def lock_down(
-    filter_bytes: bytes, scratch: str, limits: Mapping[str, int | float], readable: tuple[str, ...] = READABLE
+    filter_bytes: bytes,
+    scratch: str,
+    limits: Mapping[str, int | float],
+    readable: tuple[str, ...] = READABLE,
+    executable: tuple[str, ...] = (),
 ) -> dict[str, object]:
     """Lock the calling process down for good; return what was read back, as the module's head says.
 
     `filter_bytes` is filter 2 as an array of `struct sock_filter`; `scratch` the one directory that stays
-    writable, `readable` what can be read beside it; of `limits` (the names of `Limits`) `cpu_s`, `open_files` and
-    `scratch_bytes` are used. Raises OSError that names the step which failed; the caller must then end the process,
-    because the steps before it cannot be undone.
+    writable, `readable` what can be read beside it; `executable` the files that may be executed, where the filter lets
+    anything start; of `limits` (the names of `Limits`) `cpu_s`, `open_files` and `scratch_bytes` are used. Raises
+    OSError that names the step which failed; the caller must then end the process, because the steps before it cannot
+    be undone.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise OSError(errno.ENOSYS, f"lock-down: only Linux on x86-64 is supported, not {platform.machine()}")
@@ -100,10 +105,19 @@ def lock_down(
     set_rlimits(limits)
     forbid_gaining()
     drop_capabilities()
-    landlock = restrict_files(scratch, readable)
+    landlock = restrict_files(scratch, readable, executable)
     dumpable = hide_from_others()
     install_filter(filter_bytes)
-    return read_back(landlock, dumpable)
+    return read_back(landlock, dumpable, may_start=bool(executable))
+
+
+def lock_down_to_wait(filter_bytes: bytes, limits: Mapping[str, int | float]) -> None:
+    """The same for one that runs no user code and passes signals on to its child, which a Landlock would forbid."""
+    set_rlimits(limits)
+    forbid_gaining()
+    drop_capabilities()
+    hide_from_others()
+    install_filter(filter_bytes)
 
 
 def kernel(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
@@ -206,7 +220,7 @@ def poll_instead_of_epoll() -> None:
 # ---- Landlock ------------------------------------------------------------------------------------
 
 # linux/landlock.h; a right is handled from the ABI on that knows it
-WRITE_FILE, READ_FILE, READ_DIRECTORY = 1 << 1, 1 << 2, 1 << 3
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIRECTORY = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REMOVE_DIRECTORY, REMOVE_FILE = 1 << 4, 1 << 5
 MAKE_DIRECTORY, MAKE_FILE, MAKE_LINK = 1 << 7, 1 << 8, 1 << 12
 MOVE, TRUNCATE = 1 << 13, 1 << 14
@@ -218,18 +232,17 @@ SCRATCH_RIGHTS = (
 )
 # Where glibc keeps POSIX semaphores, sem_overview(7); a backend that gives one bounds it.
 SHARED_MEMORY = "/dev/shm"  # nosec B108 - a tmpfs of the box's own
-SHARED_MEMORY_RIGHTS = READ_FILE | READ_DIRECTORY | WRITE_FILE | REMOVE_FILE | MAKE_FILE
 TCP_BIND_AND_CONNECT = 0b11  # ABI 4
 ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # ABI 6
 LANDLOCK_CREATE_RULESET_VERSION = 1
 LANDLOCK_RULE_PATH_BENEATH = 1
 
 
-def restrict_files(scratch: str, readable: tuple[str, ...]) -> dict[str, object]:
-    """Read the image, write beneath `scratch` and to /dev/null, execute nothing, no TCP, no signal outside.
+def restrict_files(scratch: str, readable: tuple[str, ...], executable: tuple[str, ...]) -> dict[str, object]:
+    """Read the image, write beneath `scratch` and to /dev/null, no TCP, no signal outside.
 
-    Nothing may be executed, not even from the image: C extensions are mapped, never exec'ed, and so "no exec"
-    has two layers.
+    Nothing but `executable` may be executed, not even from the image: C extensions are mapped, never exec'ed, and so
+    "no exec" has two layers.
     """
     abi = kernel("landlock_create_ruleset", None, 0, LANDLOCK_CREATE_RULESET_VERSION)
     if abi in (-errno.ENOSYS, -errno.EOPNOTSUPP):
@@ -245,10 +258,12 @@ def restrict_files(scratch: str, readable: tuple[str, ...]) -> dict[str, object]
     for path in readable:
         if os.path.exists(path):
             allow_beneath(ruleset, path, READ_FILE | READ_DIRECTORY if os.path.isdir(path) else READ_FILE)
-    allow_beneath(ruleset, scratch, sum(SCRATCH_RIGHTS) & handled)
+    for path in executable:
+        allow_beneath(ruleset, path, EXECUTE | READ_FILE)
+    for place in (scratch, SHARED_MEMORY):
+        if os.path.isdir(place):
+            allow_beneath(ruleset, place, sum(SCRATCH_RIGHTS) & handled)
     allow_beneath(ruleset, os.devnull, READ_FILE | WRITE_FILE)
-    if os.path.isdir(SHARED_MEMORY):
-        allow_beneath(ruleset, SHARED_MEMORY, SHARED_MEMORY_RIGHTS)
     must("landlock", kernel("landlock_restrict_self", ruleset, 0))
     os.close(ruleset)
     return {"abi": abi, "enforced": True, "network": abi >= 4, "scoped": abi >= 6}
@@ -292,12 +307,14 @@ PROBES = {
     "io_uring": Probe("io_uring_setup", (0, 0), errno.ENOSYS, errno.EFAULT),
     "userfaultfd": Probe("userfaultfd", (-1,), errno.ENOSYS, errno.EINVAL),
 }
+STARTING = frozenset({"execve", "signal"})  # what is not refused where processes may be started
 
 
-def read_back(landlock: dict[str, object], dumpable: int) -> dict[str, object]:
+def read_back(landlock: dict[str, object], dumpable: int, *, may_start: bool) -> dict[str, object]:
     """Ask the kernel what is in force now and try what must be refused; OSError where something is not."""
     if landlock["enforced"]:
         landlock["probe"] = probe_landlock()
+    tried = [name for name in PROBES if not (may_start and name in STARTING)]
     return {
         "kernel": {"release": platform.release(), "machine": platform.machine()},
         "status": readback.read_status() | {"dumpable": dumpable, "every_thread": readback.read_every_thread()},
@@ -307,7 +324,7 @@ def read_back(landlock: dict[str, object], dumpable: int) -> dict[str, object]:
         "network": readback.read_network(),
         "descriptors": readback.read_descriptors(),
         "landlock": landlock,
-        "probes": {name: try_probe(name) for name in PROBES} | {"write_root": probe_root()},
+        "probes": {name: try_probe(name) for name in tried} | {"write_root": probe_root()},
     }
 
 

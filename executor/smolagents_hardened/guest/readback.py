@@ -12,7 +12,7 @@ FILES = "/files"
 MOST_ROWS = 64  # mounts, descriptors, interfaces: a box has about 25 mounts under Docker
 MOST_CHARACTERS = 256  # of one text
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-STATUS_FIELDS = ("Pid", "Threads", "NoNewPrivs", "Seccomp", "Seccomp_filters", *CAPABILITY_SETS)
+STATUS_FIELDS = ("Pid", "PPid", "Threads", "NoNewPrivs", "Seccomp", "Seccomp_filters", *CAPABILITY_SETS)
 ID_FIELDS = ("Uid", "Gid", "Groups")
 
 # proc(5), /proc/pid/limits: our name -> the kernel's label

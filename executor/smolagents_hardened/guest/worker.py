@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import assert_never, cast
+from typing import NoReturn, assert_never, cast
 
 from smolagents_hardened.guest import capture
 from smolagents_hardened.guest.leaving import FinalAnswerGiven, Interrupts, LeaveStep
@@ -20,8 +20,11 @@ from smolagents_hardened.wire.values import EncodeBudget, Encoded, decode, encod
 class Worker:
     """Serves the host until it closes the wire."""
 
-    def __init__(self, link: Link, interrupts: Interrupts, limits: Mapping[str, int]) -> None:
+    def __init__(
+        self, link: Link, interrupts: Interrupts, limits: Mapping[str, int], after_step: Callable[[], None]
+    ) -> None:
         self._link = link
+        self._after_step = after_step
         self._interrupts = interrupts
         self._namespace = Namespace()
         self._rules = Rules()
@@ -37,7 +40,7 @@ class Worker:
             blob_bytes=limits["blob_bytes"],
         )
 
-    def serve(self) -> None:
+    def serve(self) -> NoReturn:
         """Never returns: Link.receive ends the process when the wire is closed."""
         while True:
             delivery = self._link.receive()
@@ -92,6 +95,7 @@ class Worker:
         except LeaveStep:
             done, encoded = Done(seq, "interrupted"), None
         self._interrupts.end()
+        self._after_step()
         self._link.end_step()
         self._link.send(done, encoded.blobs if encoded else None)
 
