@@ -53,6 +53,7 @@ PROPERTIES = {
     "governance.leaks": "what comes back holds nothing of the host",
     "governance.agents": "nothing that runs a model's code on the host is offered",
     "governance.record": "every call has a record, and no argument can break the trail",
+    "cache.owner": "nobody but its owner can change what boxes are made of",
     "language.order": "nothing that code can influence is interpreted as source by the runner",
     "sessions.traces": "nothing of one session is found in another",
     "sessions.random": "no two boxes draw the same",

@@ -96,7 +96,7 @@ def governed(request: pytest.FixtureRequest) -> Iterator[Governed]:
 @proves("governance.routes", "governance.record")
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES.keys())
 def test_every_route_is_judged_and_recorded(governed: Governed, route: str) -> None:
-    """Whatever way the code takes, the hook is asked once, the tool runs once, and both stand on record."""
+    """[R14] Whatever way the code takes, the hook is asked once, the tool runs once, and both stand on record."""
     governed.verdict = Decision.allow()
     governed.attempt(route)
     assert (governed.asked, governed.ran) == (1, 1)
@@ -106,7 +106,7 @@ def test_every_route_is_judged_and_recorded(governed: Governed, route: str) -> N
 @proves("governance.routes")
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES.keys())
 def test_no_route_runs_a_refused_tool(governed: Governed, route: str) -> None:
-    """The same ways, where the hook says no: the tool does not run, and the refusal stands on record."""
+    """[R11] The same ways, where the hook says no: the tool does not run, and the refusal stands on record."""
     governed.verdict = Decision.deny("no")
     governed.attempt(route)
     assert (governed.asked, governed.ran) == (1, 0)
@@ -121,7 +121,7 @@ NAMES = ("Act", "ACT", "acts", "__class__", "system", "eval", "final_answer", "Ð
 @proves("governance.names", "governance.record")
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_exact_name_is_a_tool(make_executor: MakeExecutor, name: str) -> None:
-    """A name that is like a tool's runs nothing, and the attempt stands on record."""
+    """[R12] A name that is like a tool's runs nothing, and the attempt stands on record."""
     executor, ran = make_executor(gate="off"), []
     executor.send_tools({"act": lambda: ran.append(1)})
     executor(program(call(5, name), wait_s=0.2))
@@ -170,7 +170,7 @@ ILL_TYPED = {
 @proves("governance.schema", "governance.record")
 @pytest.mark.parametrize("code", ILL_TYPED.values(), ids=ILL_TYPED.keys())
 def test_arguments_that_do_not_fit_reach_nobody(make_executor: MakeExecutor, code: str) -> None:
-    """A call that does not fit the declared inputs is refused before the hook and the tool, and is on record."""
+    """[R12] A call that does not fit the declared inputs is refused before the hook and the tool, and is on record."""
     asked: list[ToolCall] = []
     executor = make_executor(gate="off", governance=lambda call: asked.append(call) or Decision.allow())
     mail = Mail()
@@ -194,7 +194,7 @@ def test_arguments_that_fit_arrive(make_executor: MakeExecutor) -> None:
 
 @proves("governance.judged")
 def test_what_was_judged_is_what_runs(make_executor: MakeExecutor) -> None:
-    """Code that changes its arguments while they are judged changes nothing."""
+    """[R12] Code that changes its arguments while they are judged changes nothing."""
     judged: list[object] = []
     got: list[object] = []
     executor = make_executor(
@@ -263,7 +263,7 @@ def test_a_guessed_handle_reaches_nobody(make_executor: MakeExecutor, other: str
 
 @proves("governance.handles")
 def test_a_handle_is_worth_nothing_in_another_session(make_executor: MakeExecutor) -> None:
-    """The id of one executor's object means nothing to another."""
+    """[R16] The id of one executor's object means nothing to another."""
     used: list[object] = []
     first, second = make_executor(gate="off"), make_executor(gate="off")
     for executor in (first, second):
@@ -284,7 +284,7 @@ def _raise(call: ToolCall) -> Decision:
 @proves("governance.hooks")
 @pytest.mark.parametrize("hook", [_raise, lambda call: None, lambda call: True, lambda call: "allow", lambda call: 1])
 def test_a_hook_that_does_not_decide_denies(make_executor: MakeExecutor, hook: Any) -> None:
-    """An exception, None, and anything that is no Decision deny."""
+    """[R11] An exception, None, and anything that is no Decision deny."""
     ran: list[int] = []
     executor = make_executor(gate="off", governance=hook)
     executor.send_tools({"act": lambda: ran.append(1)})
@@ -295,7 +295,7 @@ def test_a_hook_that_does_not_decide_denies(make_executor: MakeExecutor, hook: A
 
 @proves("governance.hooks")
 def test_after_the_final_answer_no_tool_runs(make_executor: MakeExecutor) -> None:
-    """Calls behind the final answer, also those by hand and in flight, reach nobody."""
+    """[R13] Calls behind the final answer, also those by hand and in flight, reach nobody."""
     ran: list[int] = []
     executor = make_executor(gate="off")
     executor.send_tools({"act": lambda: ran.append(1), "final_answer": lambda x: x})

@@ -205,7 +205,7 @@ def test_interrupts_at_every_moment_leave_a_session_in_step(make_executor: MakeE
 
 @proves("host.leftovers")
 def test_sessions_leave_nothing(make_executor: MakeExecutor) -> None:
-    """However sessions end, no descriptor, thread, process or box stays."""
+    """[R17] However sessions end, no descriptor, thread, process or box stays."""
     quick = ("1", "import os\nos._exit(1)", "raise ValueError")
     before = _held()
     for code in (*quick * 4, "import os\nos.closerange(0, 1000)\nwhile True: pass"):
@@ -223,7 +223,7 @@ def test_sessions_leave_nothing(make_executor: MakeExecutor) -> None:
 
 @proves("host.leftovers")
 def test_a_forgotten_executor_leaves_no_box(backend_name: str) -> None:
-    """An executor that nobody holds any more, and nobody cleaned up, takes its box with it."""
+    """[R17] An executor that nobody holds any more, and nobody cleaned up, takes its box with it."""
     before = _held()
     executor = HardenedExecutor(["*"], backend=backend(backend_name), gate="off")
     executor("1")

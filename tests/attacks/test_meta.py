@@ -13,6 +13,7 @@ from tests.support.probes import proves
 
 from smolagents_hardened.backends.enforcement import LAYERS, REQUIRED, Enforcement, Layer, Level
 from smolagents_hardened.errors import NotEnforced
+from smolagents_hardened.selftest.promises import PROMISES
 
 
 def attacked() -> Counter[str]:
@@ -29,11 +30,19 @@ def test_every_property_is_attacked() -> None:
     assert set(attacked()) == set(PROPERTIES)
 
 
+def test_every_promise_is_attacked() -> None:
+    """Each numbered promise is cited by an attack, not only by the self-test."""
+    cited = set()
+    for path in Path(__file__).parent.glob("test_*.py"):
+        cited.update(re.findall(r"\[(R\d+)\]", path.read_text(encoding="utf-8")))
+    assert cited == set(PROMISES)
+
+
 @proves("meta.mechanisms")
 @pytest.mark.parametrize("name", sorted(REQUIRED))
 @pytest.mark.parametrize("level", [Level.ABSENT, Level.PARTIAL])
 def test_a_box_without_a_mechanism_is_refused(name: str, level: Level) -> None:
-    """A required layer that is not wholly in force is fatal, and the error says which; all of them together pass."""
+    """[R18] A required layer that is not wholly in force is fatal, and the error says which; all of them together pass."""
     whole = [Layer(layer, Level.FULL, "") for layer in LAYERS]
     Enforcement("test", tuple(whole)).require(REQUIRED)
     lacking = tuple(Layer(name, level, "taken away") if layer.name == name else layer for layer in whole)

@@ -54,7 +54,7 @@ def test_nothing_of_the_host_comes_back(make_executor: MakeExecutor, tool: Any, 
 
 @proves("governance.leaks")
 def test_no_text_of_the_host_can_end_a_session(make_executor: MakeExecutor) -> None:
-    """Errors and reasons that echo what the box sent, surrogates, NULs and megabytes, arrive as bounded text."""
+    """[R10] Errors and reasons that echo what the box sent, surrogates, NULs and megabytes, arrive as bounded text."""
 
     def echo(x: str) -> None:
         raise type("E" * 300, (ValueError,), {})(f"bad {x}")
@@ -149,7 +149,7 @@ INJECTIONS = {
 @proves("governance.record")
 @pytest.mark.parametrize("argument", INJECTIONS.values(), ids=INJECTIONS.keys())
 def test_no_argument_breaks_the_trail(make_executor: MakeExecutor, tmp_path: Path, argument: str) -> None:
-    """Whatever the box sends, the trail verifies, keeps one record a line, and shows as plain text."""
+    """[R14] Whatever the box sends, the trail verifies, keeps one record a line, and shows as plain text."""
     path = tmp_path / "audit.jsonl"
     executor = make_executor(gate="off", audit=str(path))
     executor.send_tools({"act": lambda x: None})
@@ -164,7 +164,7 @@ def test_no_argument_breaks_the_trail(make_executor: MakeExecutor, tmp_path: Pat
 @proves("governance.record")
 @pytest.mark.parametrize("death", ["os._exit(1)", "ctypes.string_at(0)", "os.abort()"])
 def test_a_call_is_on_record_though_the_box_dies(make_executor: MakeExecutor, tmp_path: Path, death: str) -> None:
-    """A box that dies while its call runs leaves the whole record of the call."""
+    """[R14] A box that dies while its call runs leaves the whole record of the call."""
     path = tmp_path / "audit.jsonl"
     executor = make_executor(gate="off", audit=str(path))
     ran: list[int] = []

@@ -34,7 +34,7 @@ def tools(box: HardenedExecutor) -> list[str]:
 @proves("payloads")
 @pytest.mark.parametrize("name", ROADS)
 def test_nothing_changes_outside(box: HardenedExecutor, tools: list[str], unchanged: World, name: str) -> None:
-    """Whatever the payload does in its box, no file, process, listener or tool of outside is touched, and no secret read."""
+    """[R19] Whatever the payload does in its box, no file, process, listener or tool of outside is touched, and no secret read."""
     mark = f"in{list(ROADS).index(name)}"
     before = {*unchanged.playground.iterdir(), unchanged.playground / f"victim-{mark}"}
     try:

@@ -46,7 +46,7 @@ BALLOONS = {
 @proves("resources.memory", "resources.neighbours")
 @pytest.mark.parametrize("balloon", BALLOONS.values(), ids=BALLOONS.keys())
 def test_memory_ends_at_the_limit(make_executor: MakeExecutor, balloon: str) -> None:
-    """However memory is taken, it ends at the box's limit, with a word that says so."""
+    """[R7] However memory is taken, it ends at the box's limit, with a word that says so."""
     executor = make_executor(gate="off", limits=SMALL)
     executor("1")
     told = failure(executor, balloon)
@@ -67,7 +67,7 @@ def test_a_neighbour_goes_on(make_executor: MakeExecutor) -> None:
 
 @proves("resources.memory")
 def test_file_locks_take_nothing_from_the_host(make_executor: MakeExecutor) -> None:
-    """Record locks are memory of the kernel that no limit counts: a box takes none, and sqlite still works."""
+    """[R7] Record locks are memory of the kernel that no limit counts: a box takes none, and sqlite still works."""
     executor = make_executor(gate="off")
     lock = "import fcntl, os\nfd = os.open('/tmp/locked', os.O_RDWR | os.O_CREAT)\n"
     take = "for n in range(500):\n    try: fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2 * n)\n    except OSError: pass"
@@ -119,7 +119,7 @@ STUCK = {
 @proves("resources.time")
 @pytest.mark.parametrize("code", STUCK.values(), ids=STUCK.keys())
 def test_nothing_outlasts_the_clock(make_executor: MakeExecutor, code: str) -> None:
-    """Whatever code waits for or ignores, its step ends by the limit, the grace and a second; the next one works."""
+    """[R8] Whatever code waits for or ignores, its step ends by the limit, the grace and a second; the next one works."""
     executor = make_executor(gate="off", limits=SHORT)
     executor("1")
     started = time.monotonic()
@@ -141,7 +141,7 @@ def test_stopping_itself_stops_nothing(make_executor: MakeExecutor) -> None:
 
 @proves("resources.time")
 def test_threads_between_steps_cannot_stop_the_next_one(make_executor: MakeExecutor) -> None:
-    """Threads that a step leaves behind can slow the next one down, and end it, but not beyond the clock."""
+    """[R8] Threads that a step leaves behind can slow the next one down, and end it, but not beyond the clock."""
     executor = make_executor(gate="off", limits=Limits(wall_s=3, grace_s=0.5))
     executor(
         "import threading\ndef spin():\n    while True: sum(range(10**4))\nfor _ in range(6): threading.Thread(target=spin, daemon=True).start()"
@@ -165,7 +165,7 @@ FLOODS = {
 @proves("resources.output")
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS.keys())
 def test_a_flood_fills_nothing(make_executor: MakeExecutor, flood: str) -> None:
-    """A flood of output ends with its limit; the host keeps no more than that."""
+    """[R9] A flood of output ends with its limit; the host keeps no more than that."""
     printed: list[str] = []
     executor = make_executor(
         gate="off", limits=Limits(logs_bytes=100_000, wall_s=8, grace_s=0.5), on_print=printed.append
@@ -198,7 +198,7 @@ def test_every_kind_of_thing_is_counted(make_executor: MakeExecutor, take: str, 
 
 @proves("resources.counts")
 def test_a_sparse_file_is_bounded(make_executor: MakeExecutor) -> None:
-    """A file that claims to be huge, and would be for a reader, cannot be made."""
+    """[R7] A file that claims to be huge, and would be for a reader, cannot be made."""
     executor = make_executor(gate="off")
     code = "import os\ntry:\n    with open('/tmp/sparse', 'wb') as f: os.ftruncate(f.fileno(), 2**40)\nexcept OSError as error: told = error.errno\ntold"
     assert executor(code).output == 27  # EFBIG
@@ -224,7 +224,7 @@ def test_a_trail_in_memory_is_bounded(make_executor: MakeExecutor) -> None:
 
 @proves("resources.host_dies")
 def test_a_killed_host_leaves_no_box(tmp_path: Path) -> None:
-    """A host process that is killed while its box spins leaves nothing behind."""
+    """[R17] A host process that is killed while its box spins leaves nothing behind."""
     root = Path(__file__).parents[2]
     program = f"""
 import sys

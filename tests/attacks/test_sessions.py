@@ -73,7 +73,7 @@ def test_a_session_keeps_its_own(before_and_after: list[dict[str, bool]], name: 
 @pytest.mark.parametrize("which", [1, 2], ids=["beside", "after"])
 @pytest.mark.parametrize("name", TRACES)
 def test_another_session_finds_nothing(before_and_after: list[dict[str, bool]], name: str, which: int) -> None:
-    """Neither a session beside it nor one after it finds anything."""
+    """[R16] Neither a session beside it nor one after it finds anything."""
     assert before_and_after[which][name] is False
 
 
@@ -103,7 +103,7 @@ def draws(request: pytest.FixtureRequest) -> list[dict[str, object]]:
 @proves("sessions.random")
 @pytest.mark.parametrize("name", DRAWN)
 def test_no_two_boxes_draw_the_same(draws: list[dict[str, object]], name: str) -> None:
-    """Random numbers and names are each box's own."""
+    """[R16] Random numbers and names are each box's own."""
     assert len({draw[name] for draw in draws}) == len(draws)
 
 
@@ -122,7 +122,7 @@ def test_no_two_boxes_draw_the_same(draws: list[dict[str, object]], name: str) -
     ],
 )
 def test_a_box_knows_no_secret_of_the_host(box: HardenedExecutor, world: World, look: str) -> None:
-    """Environment, arguments, objects and files of a box hold nothing of the host's own."""
+    """[R15] Environment, arguments, objects and files of a box hold nothing of the host's own."""
     import getpass
     import platform
 

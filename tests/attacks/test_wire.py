@@ -71,7 +71,7 @@ def session_with(script: Script) -> Session:
 @proves("protocol.lies", "protocol.no_resync", "protocol.numbers", "protocol.unknown", "protocol.dimensions")
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
 def test_a_lie_ends_the_session(lie: bytes) -> None:
-    """A message that the protocol does not allow is a violation, and the session is over."""
+    """[R10] A message that the protocol does not allow is a violation, and the session is over."""
 
     def tell(guest: Guest) -> None:
         guest.read()
@@ -100,7 +100,7 @@ def test_a_second_done_is_found_at_the_next_order() -> None:
 @proves("protocol.lies")
 @pytest.mark.parametrize("name", FROM_A_BOX)
 def test_a_lie_from_a_box_ends_it(make_executor: MakeExecutor, unchanged: World, name: str) -> None:
-    """User code that writes to the wire by hand ends its own box; that is on record, and the next box is sound."""
+    """[R10] User code that writes to the wire by hand ends its own box; that is on record, and the next box is sound."""
     executor = make_executor(gate="off")
     executor.send_tools({"act": lambda *args, **kwargs: 1})
     assert "broke its protocol" in failure(executor, program(LIES[name]))
@@ -159,7 +159,7 @@ def test_a_value_beyond_its_limit_does_not_arrive(make_executor: MakeExecutor) -
 @proves("protocol.slow")
 @pytest.mark.parametrize("drip", ["frame(b'x' * 100)[:3]", "frame(b'x' * 100)[:5]"])
 def test_a_drip_ends_with_the_clock(make_executor: MakeExecutor, drip: str) -> None:
-    """A frame that never ends ends with the step."""
+    """[R8] A frame that never ends ends with the step."""
     executor = make_executor(gate="off", limits=Limits(wall_s=1.0, grace_s=0.5))
     started = time.monotonic()
     failure(executor, f"{TELLING}\nput({drip})\nwhile True:\n    os.write(201, b' ')\n    time.sleep(0.3)")
@@ -168,7 +168,7 @@ def test_a_drip_ends_with_the_clock(make_executor: MakeExecutor, drip: str) -> N
 
 @proves("protocol.slow")
 def test_a_slow_reader_does_not_stretch_the_clock(make_executor: MakeExecutor) -> None:
-    """A box that reads a large result slowly gets no more time than its step has."""
+    """[R8] A box that reads a large result slowly gets no more time than its step has."""
     executor = make_executor(gate="off", limits=Limits(wall_s=1.5, grace_s=0.5))
     executor.send_tools({"big": lambda: b"x" * (8 * MIB)})
     started = time.monotonic()
@@ -179,7 +179,7 @@ def test_a_slow_reader_does_not_stretch_the_clock(make_executor: MakeExecutor) -
 
 @proves("protocol.memory")
 def test_the_hosts_memory_stays_flat(make_executor: MakeExecutor) -> None:
-    """However much a box prints, calls and claims, the host keeps no more than the limits allow."""
+    """[R10] However much a box prints, calls and claims, the host keeps no more than the limits allow."""
     executor = make_executor(gate="off", limits=Limits(logs_bytes=100_000, wall_s=5, calls=50))
     executor.send_tools({"act": lambda x: None})
     executor("1")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from smolagents_hardened.backends.owned import require_owned
 from smolagents_hardened.errors import BackendUnavailable
 
 Progress = Callable[[str], None]
@@ -46,13 +47,17 @@ class Target:
 
 
 def cache_directory() -> Path:
-    """Where images' parts are kept between runs: XDG_CACHE_HOME or ~/.cache, readable by this user only."""
+    """Where images' parts are kept between runs: XDG_CACHE_HOME or ~/.cache, this user's only.
+
+    Raises BackendUnavailable where it cannot be made, or where another user could change what boxes are made of.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     path = Path(base) / "smolagents-hardened"
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise BackendUnavailable(f"the cache directory {path} cannot be made ({error}); set XDG_CACHE_HOME") from error
+    require_owned(path)
     return path
 
 
