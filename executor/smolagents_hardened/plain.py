@@ -1,7 +1,8 @@
-"""Wrappers that mean nothing at the border: numpy's around a number, smolagents' around an image."""
+"""Wrappers that mean nothing at the border: numpy's around a number, smolagents' around an image or a sound."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 MAX_DEPTH = 64
@@ -16,9 +17,18 @@ def pythons_own(value: object) -> object:
     return cast(object, scalar.item()) if scalar.dtype.kind in PLAIN_KINDS else value
 
 
-def unwrapped(value: object) -> object:
-    """The same value with the images that smolagents' AgentImage holds, in lists, tuples and dicts too."""
-    return _without_wrappers(value) if _holds_wrapper(value, set()) else value
+def unwrapped(value: object, keep: Callable[[object], object]) -> object:
+    """The same value without smolagents' wrappers, in lists, tuples and dicts too: an AgentImage becomes its image; an
+    AgentAudio stays on the host, where `keep` makes a handle of it (as text it would be a path of the host).
+    """
+    return _without_wrappers(value, keep) if _holds_wrapper(value, set()) else value
+
+
+# By name: the module is not ours to import.
+_WRAPPERS: dict[str, Callable[[Any, Callable[[object], object]], object]] = {
+    "AgentImage": lambda image, keep: image.to_raw(),
+    "AgentAudio": lambda audio, keep: keep(audio),
+}
 
 
 def _holds_wrapper(value: object, seen: set[int]) -> bool:
@@ -26,16 +36,16 @@ def _holds_wrapper(value: object, seen: set[int]) -> bool:
         seen.add(id(value))
         items = value.values() if isinstance(value, dict) else value
         return any(_holds_wrapper(item, seen) for item in items)  # type: ignore[attr-defined]
-    return (type(value).__module__, type(value).__name__) == ("smolagents.agent_types", "AgentImage")
+    return type(value).__module__ == "smolagents.agent_types" and type(value).__name__ in _WRAPPERS
 
 
-def _without_wrappers(value: object, depth: int = 0) -> object:
+def _without_wrappers(value: object, keep: Callable[[object], object], depth: int = 0) -> object:
     if depth > MAX_DEPTH:
         return value  # too deep to cross, or a cycle: the encoder says so
     if type(value) in (list, tuple):
-        return type(value)(_without_wrappers(item, depth + 1) for item in value)  # type: ignore[call-arg,attr-defined]
+        return type(value)(_without_wrappers(item, keep, depth + 1) for item in value)  # type: ignore[call-arg,attr-defined]
     if type(value) is dict:
-        return {key: _without_wrappers(item, depth + 1) for key, item in value.items()}
+        return {key: _without_wrappers(item, keep, depth + 1) for key, item in value.items()}
     if _holds_wrapper(value, set()):
-        return value.to_raw()  # type: ignore[attr-defined]  # its one way to the image; the class is not ours to import
+        return _WRAPPERS[type(value).__name__](value, keep)
     return value

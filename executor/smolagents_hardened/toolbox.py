@@ -208,7 +208,7 @@ class Toolbox:
 
     def encode(self, value: object) -> Encoded:
         """Make a value of the host ready for the box; what is no value becomes a handle. Raises EncodeError."""
-        return encode(unwrapped(value), limits=self._budget, on_unknown=self.handles.keep)
+        return encode(unwrapped(value, self.handles.keep), limits=self._budget, on_unknown=self.handles.keep)
 
     def forget(self) -> None:
         """The box is gone: let go of the objects that only its handles held."""

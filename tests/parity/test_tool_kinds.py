@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from smolagents import FinalAnswerTool, Tool, tool
-from smolagents.agent_types import AgentImage, AgentText
+from smolagents.agent_types import AgentAudio, AgentImage, AgentText
 from smolagents.local_python_executor import InterpreterError
 from tests.conftest import MakeExecutor
 
@@ -121,6 +121,19 @@ def test_agent_text_is_text(executor: HardenedExecutor) -> None:
     """smolagents' AgentText arrives as the text that it is."""
     executor.send_tools({"say": lambda: AgentText("hello")})
     assert executor("(say() + '!', type(say()).__name__)").output == ("hello!", "str")
+
+
+def test_sounds_stay_on_the_host(executor: HardenedExecutor) -> None:
+    """smolagents' AgentAudio is a text by its base, a path of the host: the box holds a reference, the next tool the sound."""
+    sound = AgentAudio.__new__(AgentAudio, "/home/someone/voice.wav")  # its constructor wants torch
+    heard: list[object] = []
+    executor.send_variables(variables={"given": sound})
+    executor.send_tools({"speak": lambda: {"sound": sound, "rate": 16000}, "hear": heard.append})
+    output = executor("spoken = speak()\nhear(spoken['sound'])\nhear([given])\nstr(given) + repr(vars())").output
+    assert [heard[0], heard[1][0]] == [sound, sound]  # type: ignore[index]
+    assert heard[0] is sound
+    assert "AgentAudio" in str(output)
+    assert "/home" not in str(output)
 
 
 def test_async_tools_share_one_loop(executor: HardenedExecutor) -> None:
