@@ -42,7 +42,9 @@ from smolagents_hardened.session import Session
 from smolagents_hardened.state import State
 from smolagents_hardened.step import Answer
 from smolagents_hardened.toolbox import Toolbox
+from smolagents_hardened.transfers import Announced
 from smolagents_hardened.unsandboxed import refuse_unsandboxed
+from smolagents_hardened.waiting import Waiting
 from smolagents_hardened.wire.schema import is_name
 
 OF_A_BOX = ("box_start", "box_end", "input_changed")  # records that belong to no step
@@ -84,6 +86,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._stopped: RunStopped | None = None
         self._entered = Lock()
         self._tools: dict[str, Callable[..., object]] = {}
+        self._waiting = Waiting(self._say if logger is not None else None)
         self.state = State(self._get)
         self._open()
 
@@ -137,6 +140,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def cleanup(self) -> None:
         """End the box. Idempotent; a later step starts a fresh one."""
         self._keeper.end()
+        self._waiting.end()
 
     # ---- ours --------------------------------------------------------------------------------------------
 
@@ -214,11 +218,13 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         refused = self.governor.judge_code(call)
         if refused is not None:
             raise InterpreterError(refusal_text("the code", refused))
-        session = self._keeper.ready()
+        with self._waiting.over("the sandbox to take the variables, or to start"):
+            session = self._keeper.ready()
         at_work = AT_WORK.set(chain)
         self._toolbox.begin_step()
         try:
-            outcome = session.run(code, self.config.wall_s)
+            with self._waiting.over("the code"):
+                outcome = session.run(code, self.config.wall_s)
         finally:
             AT_WORK.reset(at_work)
             if self._live is not None:
@@ -254,7 +260,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         return self._keeper.get(name)
 
     def _make_session(self, box: Box) -> Session:
-        return Session(box, self.config.limits, self._serve, self._print, self._refused)
+        session = Session(box, self.config.limits, self._serve, self._print, self._refused)
+        session.channel = Announced(box.channel, self._say)
+        return session
 
     # ---- tools and values --------------------------------------------------------------------------------
 
@@ -277,7 +285,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._toolbox.refuse(tool, code, "RuntimeError", reason)
 
     def _serve(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
-        answer = self._toolbox.serve(tool, args, kwargs)
+        with self._waiting.over(f"tool {tool!r}, or for whoever has to allow it"):
+            answer = self._toolbox.serve(tool, args, kwargs)
         if answer.encoded is not None:
             self._keeper.say_if_large(f"the result of {tool}", answer.encoded)
         return answer

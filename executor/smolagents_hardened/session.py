@@ -60,6 +60,7 @@ class Session:
         on_refused: Callable[[str, str, str], object] = lambda _tool, _code, _reason: None,
     ) -> None:
         self._box = box
+        self.channel = box.channel  # to be wrapped by who wants to see what passes
         self._on_refused = on_refused  # told of the calls that never reach `serve`
         self._limits = limits
         self._serve = serve
@@ -343,7 +344,7 @@ class Session:
             # One deadline for the whole message: a box that reads slowly must not win a second for each piece.
             ends = self._clock() + (self._limits.start_s if remaining is None else max(remaining, LEAST_SEND_S))
             for piece in self._pieces(message, blobs):
-                self._box.channel.send(piece, max(0.0, ends - self._clock()))
+                self.channel.send(piece, max(0.0, ends - self._clock()))
         except TimeoutError as error:
             raise BoxDied("the box no longer reads", "unknown") from error
 
@@ -360,7 +361,7 @@ class Session:
             if delivery is not None:
                 return delivery
             remaining = deadline.remaining_s()
-            received = self._box.channel.receive(60.0 if remaining is None else remaining)
+            received = self.channel.receive(60.0 if remaining is None else remaining)
             if received is None:
                 return None
             if received.stream is Stream.STDERR:
@@ -377,7 +378,7 @@ class Session:
         """Take what C code and processes have written by the end of their step."""
         deadline = Deadline(self._clock, DRAIN_S)
         while not deadline.has_passed():
-            received = self._box.channel.receive(quiet_s)
+            received = self.channel.receive(quiet_s)
             if received is None or not received.raw_data:
                 return
             if received.stream is Stream.WIRE:

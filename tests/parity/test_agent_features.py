@@ -221,14 +221,6 @@ def test_a_stop_before_the_code_stands_in_memory(make_agent: MakeAgent) -> None:
     assert "not this code" in str(agent.memory.steps[-1].error)
 
 
-def test_large_transfers_are_announced(make_agent: MakeAgent) -> None:
-    """What takes a while to send is said to the logger, so that nothing seems to hang."""
-    console = Console(file=StringIO(), force_terminal=False, width=100)
-    agent = make_agent("final_answer(len(large))", logger=AgentLogger(level=LogLevel.INFO, console=console))
-    assert agent.run("go", additional_args={"large": b"x" * (20 * 2**20)}) == 20 * 2**20
-    assert "sending variables to the sandbox: 20 MiB" in console.file.getvalue()
-
-
 # ---- saving ------------------------------------------------------------------------------------------------
 
 
