@@ -6,14 +6,16 @@ import threading
 import time
 
 import pytest
-from tests.support.lying_box import Guest, LyingBox, Script
+from tests.support.lying_box import BUDGET, Guest, LyingBox, Script
 
 from smolagents_hardened.errors import BoxDied, WireViolation
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome
 from smolagents_hardened.session import Session
 from smolagents_hardened.step import Answer
-from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Call, Chunk, Done, Hello, Log, Ready
+from smolagents_hardened.wire.frames import frame
+from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Call, Chunk, Done, Hello, Log, Ready, Values
+from smolagents_hardened.wire.schema import to_body
 from smolagents_hardened.wire.values import encode
 
 LIMITS = Limits(start_s=1.0, wall_s=1.0, grace_s=0.3, frames=200)
@@ -164,6 +166,59 @@ def test_an_interrupt_before_done_is_reported_with_its_reason() -> None:
     assert isinstance(outcome, LimitHit)
     assert (outcome.limit, outcome.state_lost) == (Limit.INTERRUPTED, False)
     assert "enough" in outcome.message
+    session.close()
+
+
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_what_was_said_before_run_is_a_violation(is_at_once: bool) -> None:
+    """[R10] After a step that was cut short: what waits on the wire before RUN is of no step, so it is Broke."""
+    said = threading.Event()
+
+    def guest(end: Guest) -> None:
+        end.send(HELLO)
+        end.read()
+        end.send(Log("x" * 2000))
+        end.interrupted.wait(5)
+        early = (Log("early"), Call(7, "tool", (), {}), Done(2, "value"))
+        end.send_at_once(Done(1, "interrupted"), *(early if is_at_once else ()))
+        end.send(*(() if is_at_once else early))
+        said.set()
+
+    served: list[str] = []
+    box = LyingBox(guest)
+    limits = Limits(start_s=1.0, wall_s=2.0, grace_s=1.0, logs_bytes=1000)
+    session = Session(box, limits, lambda tool, args, kwargs: served.append(tool) or serve(tool, args, kwargs), print)
+    session.open()
+    first = session.run("code", 2.0)
+    assert isinstance(first, LimitHit)
+    assert not first.state_lost
+    assert said.wait(5)
+    second = session.run("code", 2.0)
+    assert isinstance(second, Broke)
+    assert second.is_violation
+    assert (served, box.is_killed) == ([], True)
+
+
+@pytest.mark.parametrize("early", [b"", frame(b"{}", 100)[:3], frame(to_body(Values({"x": 1}), BUDGET), 1000)])
+def test_an_answer_before_its_question_is_a_violation(early: bytes) -> None:
+    """[R10] What came in one read with the last answer is not taken for the next one; nothing early is the control."""
+
+    def guest(end: Guest) -> None:
+        end.send(HELLO)
+        end.read()
+        end.send_raw(frame(to_body(Done(1, "value", "1", "int", True, 1), BUDGET), 2**20) + early)
+        end.read()
+        end.send(Values({"x": 7}))
+
+    session = Session(LyingBox(guest), LIMITS, serve, print)
+    session.open()
+    assert isinstance(session.run("code", 2.0), Finished)
+    if early:
+        with pytest.raises(WireViolation, match="early"):
+            session.get("x")
+    else:
+        assert session.get("x") == 7
+    assert session.is_alive is not bool(early)
     session.close()
 
 

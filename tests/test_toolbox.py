@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Optional
 
 import pytest
 from smolagents import Tool
@@ -106,6 +107,54 @@ def test_functions_are_bound_by_their_signature() -> None:
     box = toolbox(show=show)
     assert value(box, "show", 1, 2, 3, flag=4, other=5) == [1, [2, 3], 4, {"other": 5}]
     assert box.serve("show", [], {}).type_name == "TypeError"
+
+
+def note(
+    text: str,
+    most: int | None = None,
+    tags: Optional[list[str]] = None,  # noqa: UP045 - the older spelling is one to be understood
+    share: float = 0.5,
+    free: complex = 1,
+    odd: [1] = 2,  # type: ignore[valid-type]
+) -> str:
+    """A plain function with every kind of annotation, one that is no type among them."""
+    return f"{text} {most} {tags} {share} {free} {odd}"
+
+
+def unresolved(
+    text: str,
+    most: int | None = None,
+    tags: list[str] | None = None,
+    share: float = 0.5,
+    free: Nowhere = 1,  # type: ignore[name-defined]  # noqa: F821 - as where it is imported for type checkers only
+    odd: list[int | str] = 2,  # type: ignore[assignment]
+) -> str:
+    """The same, where one annotation cannot be resolved."""
+    return note(text, most, tags, share)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        ({"text": "a", "most": 1, "tags": ["x"], "share": 1, "free": (), "odd": {}}, ""),
+        ({"text": "a", "most": None, "tags": None, "share": 0.5}, ""),
+        ({"text": 1}, "argument 'text' of note() must be string, not int: convert it with str()"),
+        ({"text": None}, "argument 'text' of note() must be string, not NoneType: convert it with str()"),
+        ({"text": "a", "most": "1"}, "argument 'most' of note() must be integer or null, not str"),
+        ({"text": "a", "most": True}, "argument 'most' of note() must be integer or null, not bool"),
+        ({"text": "a", "tags": "x"}, "argument 'tags' of note() must be array or null, not str"),
+        ({"text": "a", "share": None}, "argument 'share' of note() must be number, not NoneType"),
+        ({"text": "a", "more": 1}, "got an unexpected keyword argument 'more'"),
+        ({}, "missing a required argument: 'text'"),
+    ],
+)
+@pytest.mark.parametrize("function", [note, unresolved])
+def test_annotations_of_plain_functions_are_strict(
+    function: Callable[..., str], arguments: dict[str, object], refused: str
+) -> None:
+    """[R12] A plain function's annotated argument of another type is refused with its name and both types."""
+    answer = toolbox(note=function).serve("note", [], arguments)
+    assert (answer.message, answer.type_name) == (refused, "TypeError" if refused else "")
 
 
 def test_a_function_without_signature_takes_keywords() -> None:

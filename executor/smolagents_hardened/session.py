@@ -352,6 +352,8 @@ class Session:
         try:
             yield from self._connection.send(message, blobs)
         except WireError as error:  # too large, or not encodable: found before a byte was written
+            if error.code == "early":
+                raise WireViolation(str(error)) from error
             raise ConfigError(f"this cannot be sent to the sandbox: {error}") from error
 
     def _receive(self, deadline: Deadline, on_stderr: Callable[[bytes], None]) -> Delivery | None:
@@ -368,7 +370,8 @@ class Session:
                 on_stderr(received.raw_data)
                 return None
             if not received.raw_data:
-                self._raise_death()
+                ended = self._box.exit()
+                raise BoxDied(ended.detail, ended.cause)
             self._connection.feed(received.raw_data)
             return None
         except WireError as error:
@@ -384,10 +387,6 @@ class Session:
             if received.stream is Stream.WIRE:
                 raise WireViolation("the box spoke between two steps")
             on_stderr(received.raw_data)
-
-    def _raise_death(self) -> None:
-        ended = self._box.exit()
-        raise BoxDied(ended.detail, ended.cause)
 
 
 def _read(delivery: Delivery, *trees: Tree) -> list[object]:

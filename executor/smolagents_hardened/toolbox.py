@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from types import NoneType, UnionType
+from typing import Any, Protocol, Union, get_args, get_origin
 
 from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import ConfigError
@@ -47,8 +48,23 @@ _ACCEPTS: dict[str, Callable[[object], bool]] = {
 
 # A plain function declares its inputs by annotation; what is not one of these is "any".
 _ANNOTATED: dict[object, str] = {
-    str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object",
+    str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object", NoneType: "null",
 }  # fmt: skip
+
+
+_NAMED = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)} | {"None": NoneType}
+
+
+def _annotated(annotation: object) -> list[str]:
+    """The types that an annotation names; none where it, or a part of it, is not in the table: anything goes then."""
+    parts: list[object]
+    if isinstance(annotation, str):  # one of the function's annotations names what is not there, so none is resolved
+        parts = [_NAMED.get(part.strip().partition("[")[0]) for part in annotation.split("|")]
+    else:
+        is_union = isinstance(annotation, UnionType) or get_origin(annotation) is Union
+        parts = [get_origin(one) or one for one in (get_args(annotation) if is_union else [annotation])]
+    found = [_ANNOTATED[part] for part in parts if isinstance(part, type) and part in _ANNOTATED]
+    return found if len(found) == len(parts) else []
 
 
 def _wanted(declared: Mapping[str, Any]) -> list[str]:
@@ -135,7 +151,7 @@ class Entry:
         arguments = dict(self.signature.bind(*args, **kwargs).arguments)
         for name, value in arguments.items():
             parameter = self.signature.parameters[name]
-            declared = _ANNOTATED.get(parameter.annotation)
+            declared = _annotated(parameter.annotation)
             if declared and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 given = {"type": declared, "nullable": parameter.default is None}
                 arguments[name] = self._of_type(name, given, value)

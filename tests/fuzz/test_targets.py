@@ -8,9 +8,11 @@ from time import monotonic
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.support import fuzz_session, fuzz_wire
+from tests.support import fuzz_files, fuzz_session, fuzz_wire
 from tests.support.fuzz_choices import Choices
 from tests.support.fuzz_targets import CORPUS, TARGETS, corpus
+
+from smolagents_hardened.governance.policy import Policy
 
 # Whatever a target's budget lets in, decoded and kept twice for the comparison, and the trail of the calls it made.
 MOST_BYTES = 8 * 2**20
@@ -69,6 +71,13 @@ def test_every_target_states_its_invariant() -> None:
     """A target without an invariant proves nothing; a corpus without a target is never run."""
     assert all(run.__doc__ for run in TARGETS.values())
     assert {path.name for path in CORPUS.iterdir()} == set(TARGETS)
+
+
+@pytest.mark.parametrize(("text", "suffix"), [(fuzz_files._POLICY, ".toml"), (fuzz_files._YAML, ".yaml")])
+def test_the_policies_that_are_cut_up_are_whole(text: str, suffix: str) -> None:
+    """The positive control of the target on policies: what it starts from is a policy with rules."""
+    with fuzz_files._file(text.encode(), suffix) as path:
+        assert len(Policy.from_file(path)._rules) >= 2
 
 
 def test_corpus_files_are_small() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -15,7 +14,7 @@ from types import MappingProxyType
 from tests.support.fuzz_choices import Choices, mutated
 
 from smolagents_hardened.audit.record import seal
-from smolagents_hardened.audit.report import timeline
+from smolagents_hardened.audit.report import Filter, timeline
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.audit.verify import VerifyReport, verify
 from smolagents_hardened.errors import AuditError, ConfigError
@@ -26,8 +25,14 @@ from smolagents_hardened.wire.json_text import Tree
 
 # Memory, where there is such a place: a target writes a file for each execution.
 _DIRECTORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-# No text that a file in UTF-8 could hold; what JSON can write as an escape all the same is left out of policies here.
-_LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+# Lines of which a reader could make too much: a number that no int() takes, an object that no stack takes.
+_ODD_LINES = (
+    b'{"seq":' + b"9" * 5000 + b"}\n",
+    b"[" * 5000 + b"\n",
+    b'{"kind":"\\ud800"}\n',
+    b"NaN\n",
+    b'{"time":1e999}\n',
+)
 _KINDS = {"form", "edited", "missing", "order", "spliced", "torn", "head"}
 
 
@@ -79,7 +84,7 @@ def _tampered(choices: Choices) -> bytes:
             case 4 | 5 if lines:
                 lines[place] = _resealed(choices, lines[place])
             case 6:
-                lines.insert(place, choices.raw(100))
+                lines.insert(place, choices.raw(100) if choices.below(4) else choices.pick(_ODD_LINES))
             case _:
                 lines.append(_resealed(choices, lines[-1]) if lines else b"{}\n")
     return b"".join(lines)
@@ -105,7 +110,7 @@ def _resealed(choices: Choices, line: bytes) -> bytes:
 
 def audit(data: bytes) -> None:
     """Checking a trail gives a report whatever is in the file; with the head kept elsewhere, an `ok` means that every byte
-    up to it is as it was. A trail whose lines are all records is shown as printable lines.
+    up to it is as it was. Whatever is in it, it is shown as printable lines.
     """
     choices = Choices(data)
     raw = choices.rest() if choices.chance(4) else _tampered(choices)
@@ -117,8 +122,10 @@ def audit(data: bytes) -> None:
             assert report.ok == (not report.problems)
             assert {problem.kind for problem in report.problems} <= _KINDS
         assert not report.ok or raw.startswith(whole), "a change went unseen"
-        if not {"form", "torn"} & {problem.kind for problem in report.problems}:
-            assert all(line.isprintable() for line in timeline(path))
+        wanted = choices.pick(({}, {"tool": frozenset({"t"})}, {"call": frozenset({"a", choices.text()})}))
+        shown = list(timeline(path, Filter(wanted, choices.pick(("", "2017")), ""), is_json=bool(choices.below(2))))
+        assert all(line.isprintable() for line in shown)
+        assert wanted or len(shown) <= raw.count(b"\n") + 1
 
 
 def trail(data: bytes) -> None:
@@ -159,6 +166,18 @@ when.answer = { in = [1, "x", true], present = true, contains = "x" }
 tool = "*"
 effect = "stop"
 when.day = { equals = 2026-01-02 }
+"""
+_YAML = """default: deny
+rule:
+  - tool: "read_*"
+    agent: researcher
+    effect: allow
+    when: {path: {regex: "/data/.*", max_length: 40}, "n": {min: 1, max: 2.5, not: {equals: 2}}}
+  - tool: final_answer
+    effect: ask
+    timeout_s: 3
+    when:
+      answer: {in: [1, x, true], present: true}
 """
 _RULES: Tree = {
     "default": "allow",
@@ -214,16 +233,17 @@ def policy(data: bytes) -> None:
     """A policy file gives a Policy or a ConfigError; a Policy has a decision on every call, whatever its arguments."""
     choices = Choices(data)
     if choices.below(2):
-        at = choices.below(len(_POLICY))
-        raw, suffix = _POLICY[:at].encode() + choices.raw(8) + _POLICY[at + choices.below(16) :].encode(), ".toml"
+        text, suffix = choices.pick(((_POLICY, ".toml"), (_YAML, ".yaml")))
+        at = choices.below(len(text))
+        raw = text[:at].encode() + choices.raw(8) + text[at + choices.below(16) :].encode()
     elif choices.chance(4):
-        raw, suffix = choices.rest(), choices.pick((".toml", ".json"))
+        raw, suffix = choices.rest(), choices.pick((".toml", ".json", ".yaml"))
     else:
         tree = _RULES
         for _ in range(1 + choices.below(3)):
             tree = mutated(choices, tree, choices.pick(_WORDS))
-        raw, suffix = json.dumps(tree).encode(), ".json"
-    with _file(_LONE_SURROGATE.sub(b"?", raw), suffix) as path:
+        raw, suffix = json.dumps(tree).encode(), choices.pick((".json", ".yaml"))  # YAML is a superset
+    with _file(raw, suffix) as path:
         try:
             made = Policy.from_file(path)
         except ConfigError as error:

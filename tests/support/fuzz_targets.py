@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "session": ("session", "step", "deadline", "wire.connection", "wire.order", "toolbox", "handles"),
     "audit": ("audit.verify", "audit.report"),
     "trail": ("audit.trail", "audit.file", "audit.verify"),
-    "policy": ("governance.policy", "governance.predicates"),
+    "policy": ("governance.policy", "governance.policy_file", "governance.policy_yaml", "governance.predicates"),
 }
 
 

@@ -10,6 +10,7 @@ from smolagents_hardened.wire import messages as m
 from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.connection import Connection
 from smolagents_hardened.wire.errors import WireError
+from smolagents_hardened.wire.frames import HEADER_BYTES
 from smolagents_hardened.wire.order import State
 
 BLOB = bytes(300_000)
@@ -52,8 +53,9 @@ def test_messages_arrive_at_every_cut(cut):
     if cut == "byte by byte":  # the blob's own pieces are cut in the other two
         sent, stream = sent[:2], stream[: stream.index(b"chunk") - 13]
     host, arrived = Connection("host", BUDGET), []
-    for start in range(0, len(stream), size):
-        for delivery in host_takes(host, stream[start : start + size]):
+    hello = HEADER_BYTES + int.from_bytes(stream[:HEADER_BYTES], "big")  # the rest is said once the host has answered
+    for start in (*range(0, hello, size), *range(hello, len(stream), size)):
+        for delivery in host_takes(host, stream[start : min(start + size, hello if start < hello else len(stream))]):
             arrived.append(delivery.message)
             if isinstance(delivery.message, m.Hello):
                 list(host.send(m.Run(1, "x")))

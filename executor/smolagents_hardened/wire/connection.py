@@ -10,7 +10,7 @@ from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.errors import WireError
 from smolagents_hardened.wire.frames import FrameReader, frame
 from smolagents_hardened.wire.messages import Chunk, Message, Side
-from smolagents_hardened.wire.order import Order
+from smolagents_hardened.wire.order import Order, State
 from smolagents_hardened.wire.schema import parse_message, to_body
 
 
@@ -36,8 +36,12 @@ class Connection:
         """The frames of one message, the chunks of its blobs first. Write each before asking for the next.
 
         The message itself is built before its first chunk goes out: what does not fit raises WireError while
-        nothing has been sent, and leaves the session whole.
+        nothing has been sent, and leaves the session whole. An order to a box that has spoken before it was its turn
+        raises WireError `early`, for good: what it said must not be taken for the answer.
         """
+        if self._order.state is State.IDLE and not self._frames.is_empty:
+            self._order.fail()
+            raise WireError("early", "the box spoke between two orders")
         last = self._frame(message)
         for blob, data in (blobs or {}).items():
             for chunk in chunks(blob, data):

@@ -54,6 +54,11 @@ class FrameReader:
         del self._buffer[:end]
         return body
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no byte is waiting."""
+        return not self._buffer
+
     def eof(self) -> None:
         """The stream has ended: raises WireError if that was in the middle of a frame."""
         self._raise_error()
