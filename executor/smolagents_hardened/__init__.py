@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BoxDied,
         BoxError,
         ConfigError,
+        FileRefused,
         HardenedError,
         NotEnforced,
         RunStopped,
@@ -51,6 +52,7 @@ _HOME = {
     "BoxError": "errors",
     "WireViolation": "errors",
     "BoxDied": "errors",
+    "FileRefused": "errors",
     "AuditError": "errors",
     "RunStopped": "errors",
 }
@@ -75,6 +77,7 @@ __all__ = [  # noqa: RUF022 - the order of _HOME: what a user meets first stands
     "BoxError",
     "WireViolation",
     "BoxDied",
+    "FileRefused",
     "AuditError",
     "RunStopped",
 ]

@@ -10,6 +10,7 @@
       BoxError              the box misbehaved; it is dead now
         WireViolation         it broke the protocol
         BoxDied               it ended by itself: exit status, signal, out of memory
+      FileRefused           a file of a box is not there, cannot be handed out, or cannot be saved there
       AuditError            the record could not be written, so the call was not made
     RunStopped(BaseException)  a hook stopped the run; carries the reason
 
@@ -53,6 +54,14 @@ class BoxDied(BoxError):
     def __init__(self, message: str, cause: str = "unknown") -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class FileRefused(HardenedError):
+    """A file of a box is not handed out, or not saved: `problem` is a word of the wire's, or ours."""
+
+    def __init__(self, message: str, problem: str = "refused") -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 class AuditError(HardenedError):

@@ -7,9 +7,10 @@ exception that the agent feeds back to the model; the box itself is the keeper's
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from threading import Lock
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Lock, get_ident
 from typing import Any, assert_never
 
 from smolagents.local_python_executor import (
@@ -28,7 +29,8 @@ from smolagents_hardened.backends.choice import choose
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.below import interrupt_below
 from smolagents_hardened.calling import Caller
-from smolagents_hardened.errors import HardenedError, RunStopped
+from smolagents_hardened.errors import BoxError, HardenedError, RunStopped, WireViolation
+from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.served import refusal_text
 from smolagents_hardened.governed import Governed, govern_members
@@ -37,6 +39,7 @@ from smolagents_hardened.installed import refuse_missing
 from smolagents_hardened.keeper import Keeper
 from smolagents_hardened.live import LiveLog
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
+from smolagents_hardened.pictures import shown
 from smolagents_hardened.scope import without_pythons_own
 from smolagents_hardened.session import Session
 from smolagents_hardened.state import State
@@ -85,6 +88,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._printed: list[str] = []  # of the running step, as it comes
         self._stopped: RunStopped | None = None
         self._entered = Lock()
+        self._collector: int | None = None  # the thread of a step, once that is over and its files are collected
+        self.pictures: list[object] = []  # the figures that the latest step has shown: PIL images
         self._tools: dict[str, Callable[..., object]] = {}
         self._waiting = Waiting(self._say if logger is not None else None)
         self.state = State(self._get)
@@ -108,6 +113,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._toolbox = Toolbox(self.governor, self.config.limits, self._make_call, self._where, self._caller)
         self._toolbox.replace(self._functions())
         self._keeper = Keeper(self.config, self._backend, self._toolbox, self._make_session, self._note, self._say)
+        self.files = BoxFiles(self.config.files, self.config.limits, self._between_steps, self._note)
 
     # ---- what smolagents calls ---------------------------------------------------------------------------
 
@@ -210,6 +216,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._step += 1
         self._code = code
         self._printed.clear()
+        self.pictures = []
         self.state.logs = ""
         chain = (*AT_WORK.get(), self._agent)
         if self._look is not None:
@@ -231,7 +238,46 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 self._live.end()
             self.state.logs = truncate_content("".join(self._printed), max_length=self.config.print_characters)
             self._keeper.let_go_of_the_dead()
-        return self._output(outcome)
+        return self._output(self._take_along(session, outcome))
+
+    def _take_along(self, session: Session, outcome: Outcome) -> Outcome:
+        """Figures and declared outputs of a step. A box that lies about them has broken its protocol; answers stand."""
+        if not session.is_alive:
+            return outcome
+        self._collector = get_ident()
+        try:
+            self.pictures = shown(session, self.config.limits)
+            self.files.collect(self.config.outputs)
+        except BoxError as error:
+            is_violation = isinstance(error, WireViolation)
+            broke = Broke(f"The sandbox was ended after the step: {error}", self.state.logs, is_violation=is_violation)
+            return outcome if isinstance(outcome, FinalAnswer) else broke
+        finally:
+            self._collector = None
+            self._keeper.let_go_of_the_dead()
+        for name, problem in self.files.problems.items():
+            self._say(f"the output {name!r} was not collected: {problem}")
+        return outcome
+
+    @contextmanager
+    def _between_steps(self) -> Iterator[Session | None]:
+        """The living session, while no step can begin; at the end of a step, for the thread that has run it."""
+        if self._collector == get_ident():
+            yield self._keeper.living()
+            return
+        if not self._entered.acquire(blocking=False):
+            raise HardenedError("files can be listed and read between steps only")
+        try:
+            with self._keeper.recorded():
+                yield self._keeper.living()
+        finally:
+            self._keeper.let_go_of_the_dead()
+            self._entered.release()
+
+    @property
+    def outputs(self) -> Mapping[str, bytes | Path]:
+        """The declared outputs so far: name -> content, or where it was saved (`outputs_to`)."""
+        return self.files.outputs
 
     def _output(self, outcome: Outcome) -> CodeOutput:
         match outcome:

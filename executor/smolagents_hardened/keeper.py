@@ -63,7 +63,7 @@ class Keeper:
         session = self.session
         if session is None or not session.is_alive:
             session = self._start()
-        with self._recorded():
+        with self.recorded():
             self._update(session)
         return session
 
@@ -85,8 +85,13 @@ class Keeper:
         session = self.session
         if session is None or not session.is_alive or self._unsent or not self._is_configured:
             session = self.ready()
-        with self._recorded():
+        with self.recorded():
             return session.get(name)
+
+    def living(self) -> Session | None:
+        """The session, if there is one and it is alive and this process' own: nothing is started."""
+        session = self.session
+        return session if session is not None and session.is_alive and self._pid == os.getpid() else None
 
     def let_go_of_the_dead(self) -> None:
         """After a step: a session that did not survive it is not the next step's."""
@@ -123,7 +128,7 @@ class Keeper:
         self._forget_box()
         self._finalizer = weakref.finalize(self, _let_go, box)
         session = self._make_session(box)
-        with self._recorded():
+        with self.recorded():
             session.open()
         try:
             self._note(
@@ -161,7 +166,7 @@ class Keeper:
             self._finalizer.detach()
 
     @contextmanager
-    def _recorded(self) -> Iterator[None]:
+    def recorded(self) -> Iterator[None]:
         """A box that dies or lies outside of a step is on record like one that does so in it."""
         try:
             yield

@@ -6,11 +6,12 @@ from functools import wraps
 from importlib.metadata import version
 from typing import Any
 
-from smolagents import CodeAgent
+from smolagents import ActionStep, CodeAgent
 
 from smolagents_hardened.agent_steps import AgentSteps, Interrupt
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.executor import HardenedExecutor
+from smolagents_hardened.picture_note import PictureNote
 
 EXECUTOR_TYPE = "hardened"
 TESTED = ("1.24", "1.25", "1.26")
@@ -57,6 +58,8 @@ def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
     steps = AgentSteps(agent, hardened.governor, agent.name or "agent")
     steps.take_stop, steps.logs = hardened.take_stop, lambda: hardened.state.logs
     agent.interrupt = Interrupt(agent, hardened.interrupt)
+    if hardened.config.show_pictures:
+        agent.step_callbacks.register(ActionStep, PictureNote(lambda: hardened.pictures))
     hardened.serve_agent(agent, agent.name or "agent", steps.look)
 
 

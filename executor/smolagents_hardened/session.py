@@ -15,9 +15,10 @@ from typing import assert_never
 from smolagents_hardened.backends.base import Box, Stream
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.deadline import Deadline
-from smolagents_hardened.errors import BackendError, BoxDied, ConfigError, RunStopped, WireViolation
+from smolagents_hardened.errors import BoxDied, ConfigError, RunStopped, WireViolation
 from smolagents_hardened.host_text import presentable
 from smolagents_hardened.limits import Limits
+from smolagents_hardened.orders import Orders, read_trees
 from smolagents_hardened.outcome import Broke, Finished, Limit, LimitHit, Opaque, Outcome, Raised
 from smolagents_hardened.snippet import unsendable
 from smolagents_hardened.step import Answer, Ending, Serve, Step
@@ -25,22 +26,15 @@ from smolagents_hardened.wire.blobs import BytesLike
 from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.connection import Connection, Delivery
 from smolagents_hardened.wire.errors import WireError
-from smolagents_hardened.wire.json_text import Tree
 from smolagents_hardened.wire.messages import (
     Call,
-    Configure,
     Done,
-    Get,
     Hello,
     Log,
     Message,
-    Ready,
     Result,
     Run,
-    Set,
-    Values,
 )
-from smolagents_hardened.wire.values import Encoded, decode
 
 FINAL_WAIT_S = 1.0  # after a final answer, before the interrupt: the honest guest needs a millisecond
 DRAIN_S, QUIET_S = 2.0, 0.05  # most time for output that outlives its step; and the pause that ends it
@@ -48,7 +42,7 @@ LEAST_SEND_S = 1.0  # a reply to a box that is being ended: it may be about to r
 CPU_CHARGE_FROM_S = 0.05  # shorter host work is not worth reading the box's CPU clock for
 
 
-class Session:
+class Session(Orders):
     """One box, one session. Used by one thread at a time; `interrupt` and `close` may come from any."""
 
     def __init__(
@@ -71,6 +65,7 @@ class Session:
         self._step: Step | None = None  # while a step runs
         self._interrupt_reason: str | None = None  # set by `interrupt`, read by the step's thread
         self._is_noisy = False  # the latest step was cut short: more of its output may be under way
+        self.pictures = 0  # that the latest step has shown
         self.is_alive = True
         self.enforcement: Enforcement = box.enforcement
 
@@ -108,32 +103,8 @@ class Session:
 
     # ---- between steps -----------------------------------------------------------------------------------
 
-    def configure(self, authorized: tuple[str, ...], tools: tuple[str, ...], gate: str) -> None:
-        """Say what snippets may import and which tools exist."""
-        self._order(Configure(authorized, tools, gate), {}, Ready)  # type: ignore[arg-type]  # config.py has checked it
-
-    def set(self, trees: Mapping[str, Tree], encoded: Encoded) -> None:
-        """Put variables into the box."""
-        delivery = self._order(Set(dict(trees)), encoded.blobs, Ready)
-        if isinstance(delivery.message, Ready) and delivery.message.error:
-            raise BackendError(f"the box could not take the variables: {delivery.message.error}")
-
-    def get(self, name: str) -> object:
-        """Read one variable; KeyError if the box has none of that name, Opaque if its value cannot cross."""
-        delivery = self._order(Get((name,)), {}, Values)
-        values = delivery.message
-        assert isinstance(values, Values)  # nosec B101 - _order returned it
-        if name in values.opaque:
-            return Opaque(*values.opaque[name])
-        if name not in values.values:
-            raise KeyError(name)
-        try:
-            return _read(delivery, values.values[name])[0]
-        except WireViolation:
-            self.close()
-            raise
-
-    def _order(self, message: Message, blobs: Mapping[int, BytesLike], answer: type[Message]) -> Delivery:
+    def order(self, message: Message, blobs: Mapping[int, BytesLike], answer: type[Message]) -> Delivery:
+        """Give an order between two steps and wait for its answer. On any error the box is gone."""
         deadline = Deadline(self._clock, self._limits.start_s)
         try:
             self._send(message, blobs, deadline)
@@ -162,6 +133,7 @@ class Session:
         if problem:
             return Raised("SyntaxError", f"Code parsing failed due to: SyntaxError: {problem}", "")
         self._seq += 1
+        self.pictures = 0
         step = self._step = Step(self._seq, wall_s, Deadline(self._clock, wall_s))
         try:
             return self._run(step, code)
@@ -211,10 +183,16 @@ class Session:
             case Done() as done:
                 step.is_done = True
                 self._drain(0, lambda raw: self._stderr(step, raw))
+                self._note_pictures(done.pictures)
                 return step.ended() or self._done(step, delivery, done)
             case other:
                 raise WireViolation(f"the box sent {type(other).__name__} during a step")
         return None
+
+    def _note_pictures(self, count: int) -> None:
+        if count > self._limits.pictures:
+            raise WireViolation(f"the box says it has shown {count} pictures; {self._limits.pictures} are allowed")
+        self.pictures = count
 
     def _press_on(self, step: Step) -> None:
         """Move an ending step on: first the polite signal, then, after `grace_s`, the kill."""
@@ -254,7 +232,7 @@ class Session:
         return Broke(f"The code ended its own process: {death}", step.logs(), is_violation=False)
 
     def _done(self, step: Step, delivery: Delivery, done: Done) -> Outcome:
-        values = _read(delivery, *([done.value] if done.has_value else []))
+        values = read_trees(delivery, *([done.value] if done.has_value else []))
         match done.kind:
             case "error":
                 return Raised(done.type_name, done.text, step.logs())
@@ -274,7 +252,7 @@ class Session:
             self._reply(step, Result(call.call, "error", None, "RuntimeError", "the step is over"), {})
             return
         step.calls += 1
-        values = _read(delivery, *call.args, *call.kwargs.values())
+        values = read_trees(delivery, *call.args, *call.kwargs.values())
         args, kwargs = values[: len(call.args)], dict(zip(call.kwargs, values[len(call.args) :], strict=True))
         if step.calls > self._limits.calls:
             message = f"more than {self._limits.calls} tool calls in one step; call {call.tool!r} in a later step"
@@ -387,13 +365,3 @@ class Session:
             if received.stream is Stream.WIRE:
                 raise WireViolation("the box spoke between two steps")
             on_stderr(received.raw_data)
-
-
-def _read(delivery: Delivery, *trees: Tree) -> list[object]:
-    """Decode all the trees of a message: a WireError here is the box's fault like any other."""
-    try:
-        values = [decode(tree, delivery.blobs) for tree in trees]
-        delivery.blobs.finish()
-    except WireError as error:
-        raise WireViolation(str(error)) from error
-    return values

@@ -20,6 +20,12 @@ MESSAGES: dict[type, m.Message] = {
     m.Log: m.Log(""),
     m.Call: m.Call(2, "t", (), {}),
     m.Values: m.Values({}),
+    m.List: m.List(),
+    m.Listing: m.Listing(()),
+    m.Read: m.Read("a", 0, 1),
+    m.Piece: m.Piece("none"),
+    m.Look: m.Look(0),
+    m.Picture: m.Picture(1),
     m.Done: m.Done(1, "value"),
     m.Chunk: CHUNK,
 }
@@ -29,6 +35,9 @@ PATHS: dict[State, list[tuple[m.Side, m.Message]]] = {
     State.IDLE: [("box", HELLO)],
     State.AWAIT_READY: [("box", HELLO), ("host", MESSAGES[m.Set])],
     State.AWAIT_VALUES: [("box", HELLO), ("host", MESSAGES[m.Get])],
+    State.AWAIT_LISTING: [("box", HELLO), ("host", m.List())],
+    State.AWAIT_PIECE: [("box", HELLO), ("host", m.Read("a", 0, 1))],
+    State.AWAIT_PICTURE: [("box", HELLO), ("host", m.Look(0))],
     State.RUNNING: [("box", HELLO), ("host", m.Run(1, ""))],
     State.FINISHING: [
         ("box", HELLO),

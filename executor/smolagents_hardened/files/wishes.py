@@ -20,8 +20,12 @@ class OutputWish:
     to: Path | None = None
 
     def wants(self, name: str) -> bool:
-        """Whether a file is declared; `*` also matches a slash."""
-        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
+        """Whether a file is declared; `*` also matches a slash.
+
+        Nothing that is hidden is: a box must not choose to put a .git/config where it will be read.
+        """
+        is_hidden = any(part.startswith(".") for part in name.split("/"))
+        return not is_hidden and any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
 def output_wish(patterns: Sequence[str] | str | None, to: str | Path | None) -> OutputWish:

@@ -73,4 +73,4 @@ def serve(report: dict[str, object], limits: Mapping[str, int], after_step: Call
     link = Link(WIRE_IN, WIRE_OUT, Connection("box", budget), interrupts)
     link.send(Hello(PROTOCOL_VERSION, platform.python_version(), report))
     os.register_at_fork(after_in_child=link.leave_to_the_original)
-    Worker(link, interrupts, limits, after_step).serve()
+    Worker(link, interrupts, limits, after_step, SCRATCH).serve()

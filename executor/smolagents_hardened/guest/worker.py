@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import NoReturn, assert_never, cast
 
 from smolagents_hardened.guest import capture
 from smolagents_hardened.guest.leaving import FinalAnswerGiven, Interrupts, LeaveStep
 from smolagents_hardened.guest.link import Link
+from smolagents_hardened.guest.pictures import Gallery
 from smolagents_hardened.guest.proxies import ToolProxy
 from smolagents_hardened.guest.run import Namespace, Problem, Rules, Value, run
+from smolagents_hardened.guest.scratch import Unreadable, listing, piece
 from smolagents_hardened.guest.text import text_of
 from smolagents_hardened.wire.json_text import Tree
-from smolagents_hardened.wire.messages import Configure, Done, Get, Ready, Run, Set, Values
+from smolagents_hardened.wire.messages import (
+    Configure,
+    Done,
+    Get,
+    List,
+    Look,
+    Picture,
+    Piece,
+    Read,
+    Ready,
+    Run,
+    Set,
+    Values,
+)
 from smolagents_hardened.wire.values import EncodeBudget, Encoded, decode, encode
 
 
@@ -21,8 +38,16 @@ class Worker:
     """Serves the host until it closes the wire."""
 
     def __init__(
-        self, link: Link, interrupts: Interrupts, limits: Mapping[str, int], after_step: Callable[[], None]
+        self,
+        link: Link,
+        interrupts: Interrupts,
+        limits: Mapping[str, int],
+        after_step: Callable[[], None],
+        scratch: str,
     ) -> None:
+        self._scratch = os.fsencode(scratch)
+        self._gallery = Gallery(limits)
+        self._gallery.watch()
         self._link = link
         self._after_step = after_step
         self._interrupts = interrupts
@@ -51,6 +76,8 @@ class Worker:
                     self._set({name: decode(tree, delivery.blobs) for name, tree in values.items()})
                 case Get(names):
                     self._get(names)
+                case List() | Read() | Look() as order:
+                    self._hand_over(order)
                 case Run(seq, code):
                     self._run(seq, code)
                 case other:
@@ -80,9 +107,31 @@ class Worker:
         else:
             self._link.send(Values(cast(dict[str, Tree], encoded.tree), missing), encoded.blobs)
 
+    def _hand_over(self, order: List | Read | Look) -> None:
+        match order:
+            case List(after):
+                self._link.send(listing(self._scratch, after))
+            case Read(path, offset, most):
+                self._read(path, offset, most)
+            case Look(picture):
+                encoded = encode(self._gallery.pictures[picture], limits=self._large)
+                self._link.send(Picture(encoded.tree), encoded.blobs)
+            case never:
+                assert_never(never)
+
+    def _read(self, path: str, offset: int, most: int) -> None:
+        try:
+            size, data = piece(self._scratch, path, offset, most)
+        except Unreadable as problem:
+            self._link.send(Piece(str(problem)))  # type: ignore[arg-type]  # the texts are those of the wire
+        else:
+            encoded = encode(data, limits=self._large)
+            self._link.send(Piece("none", size, encoded.tree), encoded.blobs)
+
     def _run(self, seq: int, code: str) -> None:
         capture.install(self._link.log)
         self._interrupts.install()
+        self._gallery.begin()
         self._link.begin_step()
         try:
             try:
@@ -97,7 +146,8 @@ class Worker:
         self._interrupts.end()
         self._after_step()
         self._link.end_step()
-        self._link.send(done, encoded.blobs if encoded else None)
+        shown = len(self._gallery.pictures)
+        self._link.send(replace(done, pictures=shown), encoded.blobs if encoded else None)
 
     def _run_user_code(self, seq: int, code: str) -> tuple[Done, Encoded | None]:
         """Run it and render its value: `__str__` is user code too, and so interruptible."""

@@ -50,6 +50,29 @@ class Get:
 
 
 @dataclass(frozen=True, slots=True)
+class List:
+    """Ask for the files in the working directory, those behind `after` in order. Answered by Listing."""
+
+    after: str = ""  # a path as wire.paths writes it, or "": from the beginning
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Ask for a piece of one file. Answered by Piece."""
+
+    path: str
+    offset: int
+    most: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask for one of the pictures that the latest step has shown. Answered by Picture."""
+
+    picture: int  # from 0, below Done.pictures
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The answer to one Call.
 
@@ -110,6 +133,30 @@ class Values:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """The answer to List: path, size in bytes, time of change in microseconds of each; `more` come behind the last."""
+
+    files: tuple[tuple[str, int, int], ...]
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The answer to Read: the whole file's size, and `data`, a tree of bytes; or why there is none."""
+
+    problem: Literal["none", "missing", "kind", "changed", "unreadable"]
+    size: int = 0
+    data: Tree = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The answer to Look: a tree of pixels."""
+
+    value: Tree
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The snippet has ended.
 
@@ -124,6 +171,7 @@ class Done:
     type_name: str = ""
     has_value: bool = False
     value: Tree = None
+    pictures: int = 0  # that the step has shown, to be asked for by Look
 
 
 # ---- both ways ---------------------------------------------------------------------------------------------
@@ -144,6 +192,6 @@ class Chunk:
     data: str
 
 
-HostMessage = Configure | Run | Set | Get | Result | Chunk
-BoxMessage = Hello | Ready | Log | Call | Values | Done | Chunk
+HostMessage = Configure | Run | Set | Get | List | Read | Look | Result | Chunk
+BoxMessage = Hello | Ready | Log | Call | Values | Listing | Piece | Picture | Done | Chunk
 Message = HostMessage | BoxMessage

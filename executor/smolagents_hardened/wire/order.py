@@ -18,8 +18,14 @@ from smolagents_hardened.wire.messages import (
     Done,
     Get,
     Hello,
+    List,
+    Listing,
     Log,
+    Look,
     Message,
+    Picture,
+    Piece,
+    Read,
     Ready,
     Result,
     Run,
@@ -39,6 +45,9 @@ class State(StrEnum):
     IDLE = "IDLE"
     AWAIT_READY = "AWAIT_READY"
     AWAIT_VALUES = "AWAIT_VALUES"
+    AWAIT_LISTING = "AWAIT_LISTING"
+    AWAIT_PIECE = "AWAIT_PIECE"
+    AWAIT_PICTURE = "AWAIT_PICTURE"
     RUNNING = "RUNNING"
     FINISHING = "FINISHING"  # the final answer is latched; the step is only waiting for its Done
     ERROR = "ERROR"
@@ -50,11 +59,19 @@ TRANSITIONS: dict[tuple[State, Side, type[Message]], State] = {
     (S.IDLE, "host", Configure): S.AWAIT_READY,
     (S.IDLE, "host", Set): S.AWAIT_READY,
     (S.IDLE, "host", Get): S.AWAIT_VALUES,
+    (S.IDLE, "host", List): S.AWAIT_LISTING,
+    (S.IDLE, "host", Read): S.AWAIT_PIECE,
+    (S.IDLE, "host", Look): S.AWAIT_PICTURE,
     (S.IDLE, "host", Run): S.RUNNING,
     (S.IDLE, "host", Chunk): S.IDLE,
     (S.AWAIT_READY, "box", Ready): S.IDLE,
     (S.AWAIT_VALUES, "box", Chunk): S.AWAIT_VALUES,
     (S.AWAIT_VALUES, "box", Values): S.IDLE,
+    (S.AWAIT_LISTING, "box", Listing): S.IDLE,
+    (S.AWAIT_PIECE, "box", Chunk): S.AWAIT_PIECE,
+    (S.AWAIT_PIECE, "box", Piece): S.IDLE,
+    (S.AWAIT_PICTURE, "box", Chunk): S.AWAIT_PICTURE,
+    (S.AWAIT_PICTURE, "box", Picture): S.IDLE,
     (S.RUNNING, "box", Log): S.RUNNING,
     (S.RUNNING, "box", Chunk): S.RUNNING,
     (S.RUNNING, "box", Call): S.RUNNING,
@@ -68,7 +85,7 @@ TRANSITIONS: dict[tuple[State, Side, type[Message]], State] = {
     (S.FINISHING, "host", Result): S.FINISHING,
 }
 # The messages that hold trees, and so may refer to blobs: one of them ends a run of Chunks.
-CONSUMERS: frozenset[type[Message]] = frozenset({Set, Result, Call, Values})
+CONSUMERS: frozenset[type[Message]] = frozenset({Set, Result, Call, Values, Piece, Picture})
 
 
 class Order:

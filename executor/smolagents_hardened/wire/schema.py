@@ -12,9 +12,11 @@ from smolagents_hardened.wire import messages as m
 from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.errors import WireError
 from smolagents_hardened.wire.json_text import MAX_INT, Tree, dump, parse
+from smolagents_hardened.wire.paths import PATH_BYTES, is_shown
 
 MAX_NAME_CHARS = 200
-MAX_LIST = 1000  # names or arguments of one message
+MAX_LIST = 1000  # names, arguments or files of one message
+MAX_PATH_CHARS = 3 * PATH_BYTES  # each byte may be written as an escape
 
 # One check per kind of field: takes the plain JSON, returns what the dataclass holds, raises _Bad.
 Check = Callable[[Tree, Budget], object]
@@ -121,6 +123,23 @@ def _opaque(raw: Tree, budget: Budget) -> tuple[str, str]:
     return _short_text(raw[0], budget), _bounded_text(raw[1], budget)
 
 
+def _path(raw: Tree, budget: Budget) -> str:
+    text = _text(raw, budget)
+    if len(text) > MAX_PATH_CHARS or not is_shown(text):
+        raise _Bad("is no path")
+    return text
+
+
+def _path_or_nothing(raw: Tree, budget: Budget) -> str:
+    return "" if raw == "" else _path(raw, budget)
+
+
+def _file(raw: Tree, budget: Budget) -> tuple[str, int, int]:
+    if not isinstance(raw, list) or len(raw) != 3:
+        raise _Bad("is no path with size and time")
+    return _path(raw[0], budget), _count(raw[1], budget), _count(raw[2], budget)
+
+
 # The word for each kind of field, as PROTOCOL.md uses it.
 KINDS: dict[str, Check] = {
     "text": _text,
@@ -136,6 +155,10 @@ KINDS: dict[str, Check] = {
     "trees": _list_of(_tree),
     "named trees": _named(_tree),
     "named pairs": _named(_opaque),
+    "path": _path,
+    "path or nothing": _path_or_nothing,
+    "files": _list_of(_file),
+    "file problem": _one_of("none", "missing", "kind", "changed", "unreadable"),
     "gate": _one_of("standard", "strict", "off"),
     "result kind": _one_of("value", "error", "final"),
     "done kind": _one_of("value", "error", "final", "interrupted"),
@@ -151,6 +174,9 @@ SCHEMA: dict[str, tuple[frozenset[m.Side], Callable[..., m.Message], dict[str, s
     "run": (frozenset({"host"}), m.Run, {"seq": "count", "code": "text"}),
     "set": (frozenset({"host"}), m.Set, {"values": "named trees"}),
     "get": (frozenset({"host"}), m.Get, {"names": "names"}),
+    "list": (frozenset({"host"}), m.List, {"after": "path or nothing"}),
+    "read": (frozenset({"host"}), m.Read, {"path": "path", "offset": "count", "most": "count"}),
+    "look": (frozenset({"host"}), m.Look, {"picture": "count"}),
     "result": (
         frozenset({"host"}),
         m.Result,
@@ -175,6 +201,9 @@ SCHEMA: dict[str, tuple[frozenset[m.Side], Callable[..., m.Message], dict[str, s
         m.Values,
         {"values": "named trees", "missing": "names", "opaque": "named pairs"},
     ),
+    "listing": (frozenset({"box"}), m.Listing, {"files": "files", "more": "flag"}),
+    "piece": (frozenset({"box"}), m.Piece, {"problem": "file problem", "size": "count", "data": "tree"}),
+    "picture": (frozenset({"box"}), m.Picture, {"value": "tree"}),
     "done": (
         frozenset({"box"}),
         m.Done,
@@ -185,6 +214,7 @@ SCHEMA: dict[str, tuple[frozenset[m.Side], Callable[..., m.Message], dict[str, s
             "type_name": "short text",
             "has_value": "flag",
             "value": "tree",
+            "pictures": "count",
         },
     ),
     "chunk": (
@@ -234,7 +264,7 @@ def _read_fields(word: str, tree: dict[str, Tree], budget: Budget) -> dict[str, 
 def _plain(held: object) -> Tree:
     """What a dataclass field holds, as JSON: tuples become lists, one level deep in lists and objects."""
     if isinstance(held, tuple):
-        return [cast(Tree, one) for one in held]
+        return [list(one) if isinstance(one, tuple) else cast(Tree, one) for one in held]
     if isinstance(held, dict):
         return {name: list(one) if isinstance(one, tuple) else one for name, one in held.items()}
     return cast(Tree, held)
