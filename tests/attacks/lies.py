@@ -34,7 +34,7 @@ def call(number: float = 1, tool: str = "act", args: list[object] | None = None,
 
 def done(**other: object) -> bytes:
     """The end of the step."""
-    fields = {"seq": 1, "kind": "value", "text": "", "type_name": "", "has_value": False, "value": None}
+    fields = {"seq": 1, "kind": "value", "text": "", "type_name": "", "has_value": False, "value": None, "pictures": 0}
     return message(type="done", **(fields | other))
 
 
@@ -63,6 +63,17 @@ def piece() -> str:
     return base64.b64encode(bytes(2**18)).decode()
 
 
+def listing(*paths: object, more: bool = False) -> bytes:
+    """An answer to LIST."""
+    return message(type="listing", files=[[path, 1, 1] for path in paths], more=more)
+
+
+def piece_of(size: object, text: str = "", **other: object) -> bytes:
+    """An answer to READ."""
+    data = {"$": "bytes", "b": base64.b64encode(text.encode()).decode()}
+    return message(type="piece", **({"problem": "none", "size": size, "data": data} | other))
+
+
 ORDER = {
     "a second hello": message(type="hello", protocol=1, python="3", report={}),
     "ready without an order": message(type="ready", error=""),
@@ -70,6 +81,11 @@ ORDER = {
     "the host's own configure": message(type="configure", authorized_imports=["*"], tools=[], gate="off"),
     "the host's own run": message(type="run", seq=2, code=""),
     "the host's own result": message(type="result", call=1, kind="value", value=1, type_name="", message=""),
+    "a listing without a list": listing("a"),
+    "a piece without a read": piece_of(1, "x"),
+    "a picture without a look": message(type="picture", value=1),
+    "nine pictures": done(pictures=9),
+    "the host's own read": message(type="read", path="a", offset=0, most=1),
     "done of another run": done(seq=2),
     "done of run 0": done(seq=0),
     "final without an answer": done(kind="final"),
@@ -183,6 +199,50 @@ TAGS = {
     "text that is no UTF-8": tagged("text", b="/w=="),
 }
 
+# Answers to orders about files, each a lie about the file "a" or the list it is in.
+LISTINGS = {
+    "a path upwards": listing("../a"),
+    "a path from the top": listing("/etc/passwd"),
+    "a path with an empty part": listing("a//b"),
+    "a path of nothing": listing(""),
+    "a path with a newline": listing("a\nb"),
+    "a path with a terminal's escape": listing("\x1b[2J"),
+    "a path in another spelling": listing("%41"),
+    "an escaped slash": listing("..%2F..%2Fetc"),
+    "an escaped NUL": listing("a%00"),
+    "a part of 300 bytes": listing("a" * 300),
+    "a path that is a number": listing(1),
+    "a path twice": listing("a", "a"),
+    "paths that descend": listing("b", "a"),
+    "too many at once": listing(*(f"{n:05}" for n in range(1001))),
+    "a negative size": message(type="listing", files=[["a", -1, 1]], more=False),
+    "a time before all time": message(type="listing", files=[["a", 1, -1]], more=False),
+    "two fields": message(type="listing", files=[["a", 1]], more=False),
+    "a piece instead": piece_of(1, "x"),
+}
+PIECES = {
+    "more than announced": piece_of(1, "xx"),
+    "less than announced": piece_of(3, "xx"),
+    "more than asked for": piece_of(2**40, "xx"),
+    "text for bytes": piece_of(1, data="x"),
+    "a path for bytes": piece_of(1, data={"$": "path", "v": "/etc/passwd"}),
+    "a negative size": piece_of(-1, "x"),
+    "an unknown problem": piece_of(1, "x", problem="pwn"),
+    "a listing instead": listing("a"),
+    "chunks that nothing uses": chunk() + piece_of(1, "x"),
+    "a log before": log() + piece_of(1, "x"),
+}
+PICTURES = {
+    "no picture": message(type="picture", value=[1]),
+    "a file name": message(type="picture", value="/etc/passwd"),
+    "another mode": message(
+        type="picture", value={"$": "pixels", "mode": "L", "size": [1, 1], "b": "eA==", "palette": ""}
+    ),
+    "no pixels": message(
+        type="picture", value={"$": "pixels", "mode": "RGB", "size": [9, 9], "b": "eA==", "palette": ""}
+    ),
+    "a PNG": message(type="picture", value={"$": "bytes", "b": "iVBORw0KGgo="}),
+}
 LIES = {**ORDER, **FRAMING, **FIELDS, **BLOBS, **TAGS}
 # Told from a real box as well: one of each group, through the channel that each backend has.
 FROM_A_BOX = (

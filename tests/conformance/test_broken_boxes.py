@@ -21,8 +21,8 @@ LIES = {
     "not json": "frame(b'{]')",
     "unknown type": 'frame(b\'{"type": "pwn"}\')',
     "second hello": 'frame(b\'{"type": "hello", "protocol": 1, "python": "3", "report": {}}\')',
-    "forged done": 'frame(b\'{"type": "done", "seq": 999, "kind": "final", "text": "", "type_name": "", "has_value": false, "value": null}\')',
-    "forged final": 'frame(b\'{"type": "done", "seq": 1, "kind": "final", "text": "", "type_name": "", "has_value": false, "value": null}\')',
+    "forged done": 'frame(b\'{"type": "done", "seq": 999, "kind": "final", "text": "", "type_name": "", "has_value": false, "value": null, "pictures": 0}\')',
+    "forged final": 'frame(b\'{"type": "done", "seq": 1, "kind": "final", "text": "", "type_name": "", "has_value": false, "value": null, "pictures": 0}\')',
 }
 
 

@@ -18,8 +18,14 @@ from smolagents_hardened.wire.messages import (
     Done,
     Get,
     Hello,
+    List,
+    Listing,
     Log,
+    Look,
     Message,
+    Picture,
+    Piece,
+    Read,
     Ready,
     Result,
     Run,
@@ -34,11 +40,19 @@ _KINDS = ("value", "error", "final", "interrupted")
 
 def from_box(choices: Choices) -> Message:
     """A message of a type that a box may send; its numbers are small, so that some are right."""
-    match choices.below(8):
+    match choices.below(11):
         case 0:
-            return Done(
-                choices.below(4), choices.pick(_KINDS), choices.text(), "int", bool(choices.below(2)), tree(choices)
-            )  # type: ignore[arg-type]
+            has_value, pictures = bool(choices.below(2)), choices.below(3)
+            seq, kind, text = choices.below(4), choices.pick(_KINDS), choices.text()
+            return Done(seq, kind, text, "int", has_value, tree(choices), pictures)  # type: ignore[arg-type]
+        case 8:
+            rows = tuple((choices.text(), choices.number(), choices.number()) for _ in range(choices.below(4)))
+            return Listing(rows, bool(choices.below(2)))
+        case 9:
+            problem = choices.pick(("none", "none", "missing", "kind", "changed", "unreadable"))
+            return Piece(problem, choices.below(20), tree(choices))  # type: ignore[arg-type]
+        case 10:
+            return Picture(tree(choices))
         case 1:
             return Hello(PROTOCOL_VERSION + (choices.below(8) == 7), "3.11", {"a": tree(choices)})
         case 2:
@@ -59,7 +73,13 @@ def from_box(choices: Choices) -> Message:
 
 def from_host(choices: Choices) -> Message:
     """A message of a type that a host may send."""
-    match choices.below(6):
+    match choices.below(9):
+        case 6:
+            return List(choices.text())
+        case 7:
+            return Read(choices.text(), choices.number(), choices.number())
+        case 8:
+            return Look(choices.below(3))
         case 0:
             return Run(choices.below(4), choices.text())
         case 1:
@@ -88,7 +108,7 @@ def raw_tree(message: Message) -> dict[str, Tree]:
     plain: dict[str, Tree] = {"type": type(message).__name__.lower()}
     for field in fields(message):
         held = getattr(message, field.name)
-        plain[field.name] = list(held) if isinstance(held, tuple) else held
+        plain[field.name] = json.loads(json.dumps(held)) if isinstance(held, tuple) else held
     return plain
 
 

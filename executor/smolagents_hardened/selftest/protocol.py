@@ -34,7 +34,7 @@ def _many(item: bytes, count: int) -> bytes:
     return frame(b'{"type":"values","values":{"x":[' + b",".join([item] * count) + b']},"missing":[],"opaque":{}}')
 
 
-DONE = b'{"type":"done","seq":%d,"kind":"%s","text":"","type_name":"","has_value":false,"value":null}'
+DONE = b'{"type":"done","seq":%d,"kind":"%s","text":"","type_name":"","has_value":false,"value":null,"pictures":0}'
 LIES = (
     ("length", "a length of four gigabytes is refused before anything is allocated", b"\xff" * 64),
     ("empty", "a frame without a body is refused", frame(b"")),
