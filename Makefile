@@ -49,4 +49,5 @@ lock: $(STAMP)
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev --unsafe-package smolagents-hardened pyproject.toml .ci/build-requirements.in -o requirements.lock
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: --extra workloads --unsafe-package smolagents-hardened -c requirements.lock pyproject.toml -o benchmarks/workloads.lock
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: images/requirements.in -o images/requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: .ci/tools.in -o .ci/tools.lock
 	for set in tests/parity/environments/*.in; do $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: $$set -o $${set%.in}.lock || exit 1; done

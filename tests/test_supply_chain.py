@@ -29,6 +29,7 @@ LOCKS = (
     ROOT / "requirements.lock",
     ROOT / "images" / "requirements.lock",
     ROOT / "benchmarks" / "workloads.lock",
+    ROOT / ".ci" / "tools.lock",
     *sorted((ROOT / "tests" / "parity" / "environments").glob("*.lock")),
 )
 
@@ -160,6 +161,14 @@ def test_a_base_is_the_same_bytes_twice(tmp_path: Path) -> None:
     assert tars[0] == tars[1]
     with tarfile.open(fileobj=io.BytesIO(tars[0])) as archive:
         assert {member.mtime for member in archive} == {rootfs.MTIME}
+
+
+def test_what_is_installed_is_looked_up_in_the_advisories() -> None:
+    """CI audits each lock that users or CI install from; a package that the advisories do not know fails the run."""
+    text = (ROOT / ".github" / "workflows" / "supply-chain.yml").read_text()
+    audited = re.findall(r"[\w./-]+\.lock", text[text.index("for lock in") : text.index("; do")])
+    assert {ROOT / name for name in audited} == set(LOCKS[:4])
+    assert "pip-audit --strict --require-hashes" in text
 
 
 def test_asserts_only_narrow_types() -> None:
