@@ -16,7 +16,6 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from smolagents_hardened.audit.digest import digest
 from smolagents_hardened.audit.keeping import Keeping
 from smolagents_hardened.audit.sign import Signer
 from smolagents_hardened.audit.trail import Trail
@@ -44,17 +43,7 @@ def governed(directory: Path, name: str, rules: int, keeping: Keeping) -> Callab
     governor = Governor([policy(rules)], trail, clock=time.monotonic, run_id=uuid.uuid4().hex)
 
     def call() -> None:
-        made = ToolCall(
-            uuid.uuid4().hex,
-            governor.run_id,
-            1,
-            "agent",
-            ("agent",),
-            "weather",
-            ARGUMENTS,
-            digest("weather", ARGUMENTS),
-            "",
-        )
+        made = ToolCall(uuid.uuid4().hex, governor.run_id, 1, "agent", ("agent",), "weather", ARGUMENTS)
         governor.serve(made, lambda arguments: arguments, bare)
 
     return call

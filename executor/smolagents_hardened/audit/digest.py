@@ -78,6 +78,7 @@ _LEAVES: dict[type, Callable[[object], bytes]] = {
     bytearray: lambda value: _item(b"YA", bytes(value)),  # type: ignore[call-overload]
     memoryview: lambda value: _item(b"Y", value),  # type: ignore[arg-type]  # a large array's bytes, not copied
 }
+_SIZED = frozenset({str, bytes, bytearray, memoryview})
 _ORDERED: dict[type, bytes] = {list: b"L", tuple: b"T"}
 _UNORDERED: dict[type, bytes] = {set: b"E", frozenset: b"EF"}
 # Types whose repr tells everything about them.
@@ -94,7 +95,7 @@ class _Encoder:
     def encode(self, value: object) -> bytes:
         leaf = _LEAVES.get(type(value))
         if leaf is not None:
-            self._left_bytes -= len(value) if isinstance(value, str | bytes | bytearray | memoryview) else 8
+            self._left_bytes -= len(value) if type(value) in _SIZED else 8  # type: ignore[arg-type]
             if self._left_bytes < 0:
                 raise TooLarge("the value is larger than what is digested")
             return leaf(value)

@@ -32,19 +32,21 @@ class AppendFile:
             self.close()
             raise OSError(errno.EINVAL, "not a regular file", str(path))
 
-    def after_fork(self) -> bool:
-        """Take a descriptor of its own in a forked child; True where that was due.
+    @property
+    def is_parents(self) -> bool:
+        """Whether it was opened before a fork that made this process."""
+        return self._pid != os.getpid() and self._fd >= 0
+
+    def after_fork(self) -> None:
+        """Take a descriptor of its own in a forked child.
 
         flock belongs to the open file description, which a fork shares: parent and child would not keep
         each other out.
         """
-        if self._pid == os.getpid() or self._fd < 0:
-            return False
         # The kernel's own link to this very file, whatever its path is by now.
         fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         os.close(self._fd)
         self._fd, self._pid = fd, os.getpid()
-        return True
 
     @contextmanager
     def locked(self) -> Iterator[int]:

@@ -52,6 +52,7 @@ class _Plainer:
     def __init__(self, budget: Budget, redactor: Redactor | None) -> None:
         self._budget = budget
         self._redactor = redactor
+        self._patterns = redactor if redactor is not None and redactor.has_patterns else None
 
     def convert(self, value: object, depth: int) -> object:
         budget = self._budget
@@ -75,10 +76,10 @@ class _Plainer:
 
     def _text(self, text: str) -> object:
         budget = self._budget
-        if self._redactor is not None and self._redactor.has_patterns:
-            text, count = self._redactor.within(text)
+        if self._patterns is not None:
+            text, count = self._patterns.within(text)
             budget.redacted += count
-        if len(text) <= min(budget.text, budget.chars):
+        if len(text) <= budget.text and len(text) <= budget.chars:
             budget.chars -= len(text)
             return text if _is_unicode(text) else {TAG: "str", "escaped": _escape(text)}
         head = _escape(text[: min(1024, max(budget.chars, 0))])

@@ -55,9 +55,14 @@ class SharedFile:
                     return self._put(make(), is_synced=is_synced)
                 self._file.rename(next_segment(self._path))
 
-    def after_fork(self) -> bool:
+    @property
+    def is_parents(self) -> bool:
+        """See AppendFile.is_parents."""
+        return self._file.is_parents
+
+    def after_fork(self) -> None:
         """See AppendFile.after_fork."""
-        return self._file.after_fork()
+        self._file.after_fork()
 
     def lines(self) -> Iterator[bytes]:
         """Every line of every file, up to our last append."""

@@ -86,7 +86,8 @@ class Trail:
         a sink does not take it.
         """
         body = self._plain(kind, fields)
-        with self._own_lock():
+        self._after_fork()
+        with self._lock:
             sealed = self._write(body)
             self._give(sealed)
         return sealed.record
@@ -103,7 +104,8 @@ class Trail:
         """Close the file. Idempotent; an append after it raises AuditError. With a key the last record is signed, and
         the signed head is written beside the file.
         """
-        with self._own_lock():
+        self._after_fork()
+        with self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
@@ -138,7 +140,7 @@ class Trail:
         body: dict[str, object] = {}
         redacted = 0
         for name, value in fields.items():
-            if type(value) is str and len(value) < 512 and value.isascii() and not self._redactor.has_patterns:
+            if _is_short(value) and not self._redactor.has_patterns:
                 body[name] = value  # what `plain` would make of it, at a tenth of the time: most fields are short names
                 continue
             budget = Budget()  # one for each, so that no argument can crowd out the fields after it
@@ -149,9 +151,10 @@ class Trail:
                 if (name == "digest" or name.endswith("_digest")) and isinstance(value, str):
                     body[name] = self._redactor.keyed(value)
             body["keyed"] = True
-        return {**body, "kind": kind, "time": utc(self._clock())}
+        body["kind"], body["time"] = kind, utc(self._clock())
+        return body
 
-    def _write(self, body: Mapping[str, object], *, is_signed: bool = False) -> Sealed:
+    def _write(self, body: dict[str, object], *, is_signed: bool = False) -> Sealed:
         """Seal behind the latest record and put it into the file or the memory. The lock is held."""
         if self._file is None:
             sealed = self._seal(body, is_signed=is_signed)
@@ -164,12 +167,12 @@ class Trail:
         with self._translated("written"):
             return self._file.append(lambda: self._seal(body, is_signed=is_signed), is_synced=is_synced)
 
-    def _seal(self, body: Mapping[str, object], *, is_signed: bool = False) -> Sealed:
+    def _seal(self, body: dict[str, object], *, is_signed: bool = False) -> Sealed:
         signer = self.keeping.signer
         is_due = signer is not None and (is_signed or self._unsigned + 1 >= signer.every)
         self._unsigned = 0 if is_due else self._unsigned + 1
-        link = {"seq": self._chain.seq + 1, "prev": self._chain.head}
-        return seal({**body, **link}, signer.record if signer is not None and is_due else None)
+        body["seq"], body["prev"] = self._chain.seq + 1, self._chain.head
+        return seal(body, signer.record if signer is not None and is_due else None)
 
     def _give(self, sealed: Sealed) -> None:
         for sink in self.keeping.sinks:
@@ -182,14 +185,11 @@ class Trail:
         """A record of the trail's own: recovered, rotated."""
         return self._seal(self._plain(kind, fields))
 
-    @contextmanager
-    def _own_lock(self) -> Iterator[None]:
-        if self._file is not None:
+    def _after_fork(self) -> None:
+        if self._file is not None and self._file.is_parents:
             with self._translated("reopened"):
-                if self._file.after_fork():
-                    self._lock = threading.Lock()  # another thread may have held it when the process forked
-        with self._lock:
-            yield
+                self._file.after_fork()
+            self._lock = threading.Lock()  # another thread may have held it when the process forked
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:
@@ -197,3 +197,10 @@ class Trail:
             yield
         except OSError as error:
             raise AuditError(f"audit trail {self.path} could not be {verb}: {error.strerror or error}") from error
+
+
+def _is_short(value: object) -> bool:
+    kind = type(value)
+    if kind is str:
+        return len(value) < 512 and value.isascii()  # type: ignore[arg-type,attr-defined]
+    return kind is int and -(2**53) < value < 2**53  # type: ignore[operator]

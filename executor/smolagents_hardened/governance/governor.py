@@ -307,23 +307,23 @@ class Governor:
 
     def _run(self, case: _Case, run: Run) -> Served:
         started, token = self._clock(), IN_FORCE.set(self._for_managed(case.standing))
-        failure: Exception | None = None
         try:
-            outcome = ToolOutcome("ok", run(case.judgement.candidate.arguments))
+            value = run(case.judgement.candidate.arguments)
         except Exception as error:  # noqa: BLE001  a tool's exception is the snippet's to handle
-            outcome, failure = _failed("unknown" if isinstance(error, StillRunning) else "error", error), error
+            status = "unknown" if isinstance(error, StillRunning) else "error"
+            return self._conclude(case, _failed(status, error, self._spent(case, started)), error)
         except BaseException as error:
-            outcome = _failed("stopped" if isinstance(error, RunStopped) else "interrupted", error)
-            self._ledger.outcome(case.call, Aftermath(self._timed(case, outcome, started)))
+            status = "stopped" if isinstance(error, RunStopped) else "interrupted"
+            self._ledger.outcome(case.call, Aftermath(_failed(status, error, self._spent(case, started))))
             raise
         finally:
             IN_FORCE.reset(token)
-        return self._conclude(case, self._timed(case, outcome, started), failure)
+        return self._conclude(case, ToolOutcome("ok", value, duration_s=self._spent(case, started)), None)
 
-    def _timed(self, case: _Case, outcome: ToolOutcome, started: float) -> ToolOutcome:
+    def _spent(self, case: _Case, started: float) -> float:
         wall_s = self._clock() - started
         case.charge.took(case.call, wall_s)
-        return replace(outcome, duration_s=wall_s)
+        return wall_s
 
     def _conclude(self, case: _Case, outcome: ToolOutcome, error: Exception | None) -> Served:
         try:
@@ -352,9 +352,9 @@ def _refused(decision: Decision) -> Refused:
     return Refused(decision.reason, decision.code or "denied")
 
 
-def _failed(status: str, error: BaseException) -> ToolOutcome:
+def _failed(status: str, error: BaseException, wall_s: float) -> ToolOutcome:
     try:
         message = str(error)
     except Exception:  # noqa: BLE001  an exception that cannot tell what it is must not hide that the tool ran
         message = ""
-    return ToolOutcome(status, None, type(error).__name__, message)
+    return ToolOutcome(status, None, type(error).__name__, message, wall_s)

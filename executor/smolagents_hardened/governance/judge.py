@@ -16,7 +16,7 @@ from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.desk import Desk
 from smolagents_hardened.governance.hooks import Decision, NamedHook, Verdict
 from smolagents_hardened.governance.loop import LoopThread
-from smolagents_hardened.governance.verdicts import Opinion, strictest
+from smolagents_hardened.governance.verdicts import ALLOWED, Opinion, strictest
 
 # A hook that changes what another hook has changed could go on for ever.
 MAX_ROUNDS = 3
@@ -69,7 +69,7 @@ class Judgement:
     def of(cls, call: ToolCall, **facts: Any) -> Judgement:
         """Allowed so far, unless its arguments cannot be copied and digested."""
         try:
-            return cls(Candidate.of(call, call.arguments, **facts), Decision.allow())
+            return cls(Candidate.of(call, call.arguments, **facts), ALLOWED)
         except Exception as error:  # noqa: BLE001  what cannot be copied and digested is not run
             told = str(error) if isinstance(error, ValueError) else type(error).__name__
             denial = Decision.deny(f"its arguments cannot be read: {told}", code="invalid_arguments")

@@ -41,17 +41,11 @@ def predicate(name: str, wanted: object, where: str) -> Predicate:
 
 def spellings(value: object) -> tuple[object, ...]:
     """The value, and where it differs its text in Unicode's compatibility form (NFKC): what a reader may make of it."""
-    text = _text_of(value)
-    if text is None:
-        return (value,)
-    normal = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    text = str(value) if isinstance(value, PurePath) else value
+    if not isinstance(text, str) or text.isascii():
+        return (text,)
+    normal = unicodedata.normalize("NFKC", text)
     return (text,) if normal == text else (text, normal)
-
-
-def _text_of(value: object) -> str | None:
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, PurePath) else None
 
 
 def _equals(wanted: object, _: str) -> Predicate:

@@ -52,7 +52,9 @@ class Rule:
     def fits(self, call: ToolCall) -> bool:
         """Whether this rule speaks about this call; its tool name is looked at by `names`."""
         is_lax = self.effect != "allow"
-        if not _matches(self.agent, call.agent) or not self.after <= call.labels:
+        if self.agent != "*" and not _matches(self.agent, call.agent):
+            return False
+        if not self.after <= call.labels:
             return False
         if self.delegation != "*" and not _matches(self.delegation, "/".join(call.delegation)):
             return False
@@ -88,10 +90,12 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _holds(predicates: tuple[Predicate, ...], value: object, is_lax: bool) -> bool:
-    found = [[one(text) for one in predicates] for text in spellings(value)]
-    if is_lax:
-        return any(False not in said for said in found)
-    return all(said == [True] * len(predicates) for said in found)
+    for text in spellings(value):
+        said = [one(text) for one in predicates]
+        fits = False not in said if is_lax else said == [True] * len(said)
+        if fits is is_lax:
+            return fits
+    return not is_lax
 
 
 def compile_rule(raw: object, number: int, line: int, where: str, fallback: str) -> Rule:

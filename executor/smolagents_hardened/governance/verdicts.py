@@ -9,6 +9,8 @@ from smolagents_hardened.audit.digest import digest, digest_value
 from smolagents_hardened.audit.plain import Glimpse
 from smolagents_hardened.governance.hooks import Decision, Verdict
 
+ALLOWED = Decision.allow()
+
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
@@ -24,8 +26,9 @@ class Opinion:
         decision = self.decision
         made: dict[str, object] = {"hook": self.hook, "round": self.round, "verdict": decision.verdict.value}
         for name in ("reason", "code", "prompt", "rule", "version"):
-            if getattr(decision, name):
-                made[name] = getattr(decision, name)
+            text = getattr(decision, name)
+            if text:
+                made[name] = text
         if decision.arguments is not None:
             made["arguments"] = decision.arguments
         if decision.verdict is Verdict.RESPOND:
@@ -44,6 +47,8 @@ def strictest(opinions: Sequence[Opinion]) -> Decision:
     hook's word counts.
     """
     said = [opinion.decision for opinion in opinions if not opinion.is_shadow]
+    if all(decision.verdict is Verdict.ALLOW for decision in said):
+        return ALLOWED
     for verdict in (Verdict.STOP, Verdict.DENY, Verdict.RESPOND, Verdict.MODIFY):
         found = [decision for decision in said if decision.verdict is verdict]
         if not found:
@@ -53,7 +58,7 @@ def strictest(opinions: Sequence[Opinion]) -> Decision:
                 f"two hooks want to {verdict} this call in different ways", code=f"conflicting_{verdict}"
             )
         return found[0]
-    return Decision.allow()
+    return ALLOWED
 
 
 def _contradict(decisions: Sequence[Decision]) -> bool:
