@@ -21,7 +21,7 @@ from smolagents_hardened.files import inputs
 from smolagents_hardened.files.wishes import OutputWish, output_wish
 from smolagents_hardened.governance.charter import Charter, Wishes, charter
 from smolagents_hardened.governance.hooks import as_hook
-from smolagents_hardened.governance.policy_file import SUFFIXES as POLICY_SUFFIXES
+from smolagents_hardened.governance.reload import SUFFIXES as POLICY_SUFFIXES
 from smolagents_hardened.governance.reload import PolicyFile
 from smolagents_hardened.limits import Limits
 

@@ -32,19 +32,19 @@ def _check(arguments: argparse.Namespace) -> int:
         print(f"{'error' if finding.is_error else 'warning'}: {finding.message}")
     errors = sum(finding.is_error for finding in findings)
     if not errors:
-        from smolagents_hardened.governance.policy import Policy
+        from smolagents_hardened.governance.reload import load
 
-        policy = Policy.from_file(arguments.file)
-        print(f"ok: {len(policy.contents.rules)} rules, default {policy.contents.default}, sha256 {policy.digest}")
+        told = load(arguments.file).described()
+        print(f"ok: {told['rules']} rules, default {told['default']}, sha256 {told['digest']}")
     return 1 if errors else 0
 
 
 def _test(arguments: argparse.Namespace) -> int:
     from smolagents_hardened.audit.report import neutral
     from smolagents_hardened.governance.cases import try_cases
-    from smolagents_hardened.governance.policy import Policy
+    from smolagents_hardened.governance.reload import load
 
-    tried = try_cases(Policy.from_file(arguments.file), arguments.cases)
+    tried = try_cases(load(arguments.file), arguments.cases)
     for one in tried:
         expected = "" if one.is_right else f"; not {one.expected}"
         print(neutral(f"{'ok  ' if one.is_right else 'FAIL'} {one}{expected}"))
@@ -56,10 +56,10 @@ def _test(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from smolagents_hardened.audit.report import neutral
     from smolagents_hardened.governance.cases import replay
-    from smolagents_hardened.governance.policy import Policy
+    from smolagents_hardened.governance.reload import load
 
     counts = {"same": 0, "different": 0, "unknown": 0}
-    for one in replay(Policy.from_file(arguments.file), arguments.trail):
+    for one in replay(load(arguments.file), arguments.trail):
         kind = "unknown" if one.explanation is None else "different" if one.is_different else "same"
         counts[kind] += 1
         if one.explanation is None:

@@ -13,6 +13,7 @@ from smolagents_hardened.audit.segments import segments
 from smolagents_hardened.audit.verify import lines
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.cedar import CedarPolicy
 from smolagents_hardened.governance.policy import Explanation, Policy
 from smolagents_hardened.governance.policy_file import read
 from smolagents_hardened.governance.rules import refuse_unknown, text, texts
@@ -34,7 +35,7 @@ class Tried:
         return f"{self.name}: {decision.verdict} by {decision.rule or 'no rule'}: {decision.reason}"
 
 
-def try_cases(policy: Policy, path: Path) -> list[Tried]:
+def try_cases(policy: Policy | CedarPolicy, path: Path) -> list[Tried]:
     """Judge each `[[case]]` of a file: tool, arguments, agent, delegation, labels, known, expect (a verdict), rule.
 
     `known` lists the arguments' values that count as known. Raises ConfigError that names file and line.
@@ -52,7 +53,7 @@ def try_cases(policy: Policy, path: Path) -> list[Tried]:
     return made
 
 
-def _tried(policy: Policy, raw: Any, where: str) -> Tried:
+def _tried(policy: Policy | CedarPolicy, raw: Any, where: str) -> Tried:
     if not isinstance(raw, dict):
         raise ConfigError(f"{where} is a table, not {type(raw).__name__}")
     refuse_unknown(raw, _CASE_KEYS, where)
@@ -106,7 +107,7 @@ class Replayed:
         return (self.was == "made") != (verdict in ("allow", "modify", "respond"))
 
 
-def replay(policy: Policy, path: Path) -> Iterator[Replayed]:
+def replay(policy: Policy | CedarPolicy, path: Path) -> Iterator[Replayed]:
     """Judge every call of a trail again. Arguments that a hook had changed are judged as the code gave them.
 
     `known` is not recorded, so rules that ask for it see nothing known. Raises OSError.
@@ -122,7 +123,7 @@ def replay(policy: Policy, path: Path) -> Iterator[Replayed]:
                     yield _replayed(policy, record)
 
 
-def _replayed(policy: Policy, record: dict[str, Any]) -> Replayed:
+def _replayed(policy: Policy | CedarPolicy, record: dict[str, Any]) -> Replayed:
     was = "made" if record["kind"] == "intent" else f"refused ({record.get('code')})"
     arguments = record.get("requested", record["arguments"])
     explanation = None

@@ -8,8 +8,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance import cedar
 from smolagents_hardened.governance.policy import Contents, compile_policy
-from smolagents_hardened.governance.policy_file import read
+from smolagents_hardened.governance.policy_file import read, read_text
 from smolagents_hardened.governance.rules import EFFECTS, Rule
 
 
@@ -24,6 +25,8 @@ class Finding:
 def check(path: Path) -> list[Finding]:
     """Everything that is wrong or odd about a file, errors first."""
     problems: list[str] = []
+    if path.suffix == cedar.SUFFIX:
+        return _check_cedar(path)
     try:
         contents = compile_policy(read(path), str(path), problems)
     except ConfigError as error:
@@ -32,6 +35,13 @@ def check(path: Path) -> list[Finding]:
     if contents is not None:
         findings += [Finding(f"{path}{_line(rule)}: {message}", False) for rule, message in _oddities(contents)]
     return findings
+
+
+def _check_cedar(path: Path) -> list[Finding]:
+    try:
+        return [Finding(problem, True) for problem in cedar.problems_of(read_text(path), str(path))]
+    except ConfigError as error:
+        return [Finding(str(error), True)]
 
 
 def _line(rule: Rule) -> str:

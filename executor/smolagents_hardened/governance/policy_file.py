@@ -26,8 +26,8 @@ class Document:
     lines: tuple[int, ...] = field(default=())
 
 
-def read(path: Path) -> Document:
-    """Read one file. Raises ConfigError that names it, and the line where it can."""
+def read_text(path: Path) -> str:
+    """The text of one file. Raises ConfigError that names it."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
@@ -36,6 +36,12 @@ def read(path: Path) -> Document:
         raise ConfigError(f"policy file {path} cannot be read: {error}") from error
     if len(raw) > MAX_BYTES:
         raise ConfigError(f"policy file {path} is not valid: it has more than {MAX_BYTES} bytes")
+    return text
+
+
+def read(path: Path) -> Document:
+    """Read one file of data. Raises ConfigError that names it, and the line where it can."""
+    text = read_text(path)
     reader = _READERS.get(path.suffix)
     try:
         if reader is None:

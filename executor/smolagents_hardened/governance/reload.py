@@ -7,11 +7,19 @@ import threading
 from pathlib import Path
 
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance import cedar, policy_file
 from smolagents_hardened.governance.call import ToolCall, ToolOutcome
 from smolagents_hardened.governance.hooks import Decision, Means
 from smolagents_hardened.governance.policy import Policy
 
+SUFFIXES = (*policy_file.SUFFIXES, cedar.SUFFIX)
 _Stamp = tuple[int, int, int]
+
+
+def load(path: str | Path) -> Policy | cedar.CedarPolicy:
+    """Read a policy in whichever language its name says. Raises ConfigError."""
+    is_cedar = Path(path).suffix == cedar.SUFFIX
+    return cedar.CedarPolicy.from_file(path) if is_cedar else Policy.from_file(path)
 
 
 class PolicyFile:
@@ -28,7 +36,7 @@ class PolicyFile:
         self._path = Path(path)
         self._lock = threading.Lock()
         self._stamp = self._stat()
-        self.policy = Policy.from_file(self._path)  # replaced as a whole, never changed
+        self.policy = load(self._path)  # replaced as a whole, never changed
         self._error = ""
         self.name = self.policy.name
 
@@ -64,7 +72,7 @@ class PolicyFile:
                 return
             self._stamp = stamp
             try:
-                self.policy, self._error = Policy.from_file(self._path), ""
+                self.policy, self._error = load(self._path), ""
             except ConfigError as error:
                 self._error = f"the changed file is not in force: {error}"
 
