@@ -83,4 +83,5 @@ def main():
             json.dump(manifest(), stream, sort_keys=True, separators=(",", ":"))
 
 
-main()
+if __name__ == "__main__":  # from Python 3.12 on, compileall's workers import this file
+    main()

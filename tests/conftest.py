@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,7 +11,9 @@ from tests.support.backends import DECLARED, backend
 
 from smolagents_hardened import HardenedExecutor
 
-# Tests of one backend's own parts run where that backend is declared; the header of each run says what is.
+# Tests of one backend's own parts run where that backend is declared, those of systemd's scopes where systemd runs control
+# groups of version 2; the header of each run says what is.
+HAS_SCOPES = Path("/run/systemd/system").is_dir() and Path("/sys/fs/cgroup/cgroup.controllers").exists()
 collect_ignore_glob = [
     *([] if "docker" in DECLARED else ["backends/test_docker*.py", "faults/test_docker*.py"]),
     *(
@@ -27,8 +30,9 @@ MakeExecutor = Callable[..., HardenedExecutor]
 
 
 def pytest_report_header() -> str:
-    """Which backends this machine declares (HARDENED_TEST_BACKENDS)."""
-    return f"declared backends: {', '.join(DECLARED)}"
+    """Which backends this machine declares (HARDENED_TEST_BACKENDS), and who runs its control groups."""
+    groups = "version 2 run by systemd" if HAS_SCOPES else "not version 2 run by systemd: no test of its scopes"
+    return f"declared backends: {', '.join(DECLARED)}; control groups: {groups}"
 
 
 @pytest.fixture(params=DECLARED)

@@ -1,4 +1,7 @@
-"""Control groups of native boxes: version 1 on this machine where it can be had, version 2 on a tree of plain files."""
+"""Control groups of native boxes: how they are made, on trees of plain files, and real ones of whatever version is here.
+
+Version 2 with systemd, for real: test_native_scope.py.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.native_boxes import Sessions, groups
 
-from smolagents_hardened.backends import native_cgroup
+from smolagents_hardened.backends import native_cgroup, native_scope
 from smolagents_hardened.limits import MIB, Limits
 
 LIMITS = Limits(memory_bytes=128 * MIB, scratch_bytes=32 * MIB, cpus=0.5, tasks=17)
@@ -19,14 +23,21 @@ def tree(top: Path, controllers: str = "memory pids cpu") -> Path:
     own.mkdir(parents=True)
     for place in (top / "app.slice", own):
         (place / "cgroup.procs").write_text("")
+        (place / "cgroup.controllers").write_text(controllers)
         (place / "cgroup.subtree_control").write_text(controllers if place != own else "")
     return own
+
+
+def without_systemd(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host of version 2 where nobody else manages the groups, such as a small machine without systemd."""
+    monkeypatch.setattr(native_scope, "is_managed", lambda: False)
+    monkeypatch.setattr(native_cgroup, "_own", lambda pid, controller: own if controller == "" else None)
 
 
 def test_version_2_divides_the_group_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The box's group lies beside this process' own, because a group with processes cannot be divided."""
     own = tree(tmp_path)
-    monkeypatch.setattr(native_cgroup, "_own", lambda pid, controller: own if controller == "" else None)
+    without_systemd(own, monkeypatch)
     # A plain directory takes any file; the kernel refuses to divide a group that has processes in it.
     monkeypatch.setattr(native_cgroup, "_divide", refuse_own(own, native_cgroup._divide))
     group = native_cgroup.make("box", LIMITS)
@@ -39,12 +50,60 @@ def test_version_2_divides_the_group_above(tmp_path: Path, monkeypatch: pytest.M
 def refuse_own(own: Path, divide: object):
     """The kernel's rule that no group with processes hands on controllers."""
 
-    def refuse(directory: Path, limits: Limits) -> dict[str, Path]:
+    def refuse(directory: Path, limits: Limits) -> native_cgroup.Group:
         if directory.parent == own:
             raise OSError(16, "Device or resource busy")
         return divide(directory, limits)  # type: ignore[operator,no-any-return]
 
     return refuse
+
+
+def test_version_2_goes_without_cpu_but_not_without_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller that was not handed on is told; without memory there is no group at all."""
+    without_systemd(tree(tmp_path / "less", "memory pids"), monkeypatch)
+    group = native_cgroup.make("box", LIMITS)
+    assert set(group.directories) == {"memory", "pids"}
+    assert group.missing == "no cpu controller"
+    without_systemd(tree(tmp_path / "none", "cpu pids"), monkeypatch)
+    group = native_cgroup.make("box", LIMITS)
+    assert group.directories == {}
+    assert "no memory controller" in group.missing
+
+
+def test_what_systemd_runs_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No group is made in one that systemd has not handed over, and the answer says why there is no scope."""
+    own = tree(tmp_path)
+    monkeypatch.setattr(native_cgroup, "_own", lambda pid, controller: own if controller == "" else None)
+    monkeypatch.setattr(native_scope, "is_managed", lambda: True)
+    monkeypatch.setattr(native_scope, "tried", lambda: (None, "no bus"))
+    group = native_cgroup.make("box", LIMITS)
+    assert group.directories == {}
+    assert group.missing == "systemd gives none: no bus"
+    assert not (tmp_path / "app.slice" / "box").exists()
+    monkeypatch.setattr(native_scope, "is_delegated", lambda group: group == tmp_path / "app.slice")
+    assert set(native_cgroup.make("box", LIMITS).directories.values()) == {tmp_path / "app.slice" / "box"}
+
+
+@pytest.mark.parametrize(("program", "told"), [("/bin/false", "systemd-run failed"), ("/nowhere", "No such file")])
+def test_no_scope_is_told(monkeypatch: pytest.MonkeyPatch, program: str, told: str) -> None:
+    """Where systemd-run fails or is missing there is no scope, and the reason is what it said."""
+    native_scope.tried.cache_clear()
+    monkeypatch.setattr(native_scope, "RUN", program)
+    try:
+        assert native_scope.tried()[0] is None
+        assert told in native_scope.tried()[1]
+    finally:
+        native_scope.tried.cache_clear()
+
+
+def test_a_real_group_carries_the_limits(sessions: Sessions) -> None:
+    """On this machine, with its version: the box's task is in its groups, and the evidence is what they say."""
+    session = sessions.open(limits=Limits(memory_bytes=256 * MIB, tasks=17))
+    made = groups(os.getpid())
+    text = str(session.enforcement)
+    assert made or "no group: " in session.enforcement["memory"].evidence
+    assert all(Path(path, "cgroup.procs").read_text().split() for path in made)
+    assert ("RLIMIT_NPROC 17" if not made else "pids.max 17") in text
 
 
 def test_no_group_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

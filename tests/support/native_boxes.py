@@ -43,8 +43,11 @@ class ChangedBackend(NativeBackend):
     def _plan(self, plan: Plan) -> Plan:
         return self.change(plan)
 
-    def _group(self, request: BoxRequest) -> Group:
-        return super()._group(request) if self.has_groups else Group({}, 1, "left out by the test")
+    def _group(self, request: BoxRequest, scope: Path | None = None) -> Group:
+        return super()._group(request, scope) if self.has_groups else Group({}, 1, "left out by the test")
+
+    def _scoped(self, root: Root, request: BoxRequest) -> Spawner | None:
+        return super()._scoped(root, request) if self.has_groups and not self.settings else None
 
     def _spawner(self, root: Root, request: BoxRequest, group: Group) -> Spawner:
         if not self.settings:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from smolagents_hardened.backends import native_cgroup, native_files, native_plan, native_root
+from smolagents_hardened.backends import native_cgroup, native_files, native_plan, native_root, native_scope
 from smolagents_hardened.backends.base import BoxRequest, Manifest
 from smolagents_hardened.backends.enforcement import LAYERS
 from smolagents_hardened.backends.native_box import NativeBox, read_line
@@ -78,6 +78,7 @@ class NativeBackend:
                 return self._start(root, request)
             except SpawnerGone as gone:
                 self._progress(f"{gone}; a fresh one is started")
+                native_scope.tried.cache_clear()  # his service manager may have ended when the user logged out
                 return self._start(root, request)
         except OSError as error:
             raise BackendUnavailable(f"a native box cannot be started: {error}") from error
@@ -93,9 +94,11 @@ class NativeBackend:
 
     def _start(self, root: Root, request: BoxRequest) -> NativeBox:
         with contextlib.ExitStack() as undo:
-            group = self._group(request)
+            spawner = self._scoped(root, request)
+            group = self._group(request, None if spawner is None else spawner.scope)
             undo.callback(_remove, group)
-            spawner = self._spawner(root, request, group)
+            if spawner is None or "memory" not in group.directories:
+                spawner = self._spawner(root, request, group)
             number = spawner.next_number()
             cpus = [] if "cpu" in group.directories else _pick_cpus(request.limits.cpus)
             plan = native_plan.plan_for(
@@ -106,8 +109,15 @@ class NativeBackend:
             undo.pop_all()
         return box
 
-    def _group(self, request: BoxRequest) -> Group:
-        return native_cgroup.make(native_cgroup.name_of(secrets.token_hex(8)), request.limits)
+    def _group(self, request: BoxRequest, scope: Path | None) -> Group:
+        return native_cgroup.make(native_cgroup.name_of(secrets.token_hex(8)), request.limits, scope)
+
+    def _scoped(self, root: Root, request: BoxRequest) -> Spawner | None:
+        """Where groups are made in scopes, the spawner comes before the group of its box."""
+        if not native_cgroup.has_scopes():
+            return None
+        kind = Kind(root.path, self._preload, request.profile, is_lean=False, is_scoped=True)
+        return shared(kind, self._progress)
 
     def _plan(self, plan: Plan) -> Plan:
         return plan
@@ -137,6 +147,7 @@ class Kind:
     preload: tuple[str, ...]
     profile: str
     is_lean: bool
+    is_scoped: bool = False
 
 
 _SPAWNERS: dict[Kind, Spawner] = {}
@@ -165,7 +176,7 @@ def _fresh(kind: Kind, progress: Callable[[str], None]) -> Spawner:
     preload = kind.preload
     while True:
         host = native_plan.host_of(os.geteuid(), os.getegid())
-        spawner = Spawner(kind.root, host, _settings(host, preload, kind))
+        spawner = Spawner(kind.root, host, _settings(host, preload, kind), is_scoped=kind.is_scoped)
         if not spawner.left_out:
             return spawner
         # A module that came with threads cannot be forgotten by the process that imported it.

@@ -1,8 +1,9 @@
 """A control group for one native box, version 1 or 2, where this process can make one.
 
-With version 1 each controller has a tree of its own, and one that cannot be had leaves the others; with version 2 one
-directory carries all of them. The box enters by itself, through files that are opened here: the kernel judges by who
-opened them, and the box is in before it does anything else.
+With version 1 each controller has a tree of its own; with version 2 one directory carries all of them, and where
+systemd runs that tree, it lies in a scope that was handed over (native_scope.py). A controller that cannot be had leaves the
+others, but with version 2 there is no group without memory. The box enters by itself, through files that are opened
+here: the kernel judges by who opened them, and the box is in before it does anything else.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from smolagents_hardened.backends import native_scope
 from smolagents_hardened.backends.witness_kernel import cgroup_path
 from smolagents_hardened.limits import Limits
 
@@ -85,11 +87,21 @@ class Group:
                     time.sleep(0.002)
 
 
-def make(name: str, limits: Limits) -> Group:
-    """Make and limit a group for each controller that can be had here; an empty one where there is none."""
+def make(name: str, limits: Limits, scope: Path | None = None) -> Group:
+    """Make and limit a group for each controller that can be had here; an empty one where there is none.
+
+    scope: where the box's spawner is, if it was started in a scope.
+    """
     if _own(os.getpid(), "memory") is not None:
         return _make_v1(name, limits)
-    return _make_v2(name, limits)
+    return _make_v2(name, limits, _divisible() if scope is None else (scope,))
+
+
+def has_scopes() -> bool:
+    """Whether groups of boxes are made in scopes here: systemd runs a tree of version 2, and gives scopes."""
+    if _own(os.getpid(), "memory") is not None or not native_scope.is_managed() or _divisible():
+        return False
+    return native_scope.tried()[0] is not None
 
 
 def remove_own() -> None:
@@ -114,7 +126,9 @@ def name_of(token: str) -> str:
 
 def own_groups() -> list[str]:
     """Patterns of every group that this process makes, for the launcher: it removes them if this process is killed."""
-    return sorted(str(place / name_of("*")) for place in _places())
+    slice_ = native_scope.tried()[0] if has_scopes() else None
+    places = _places() if slice_ is None else {native_scope.pattern(slice_)}
+    return sorted(str(place / name_of("*")) for place in places)
 
 
 def sweep() -> int:
@@ -131,12 +145,11 @@ def sweep() -> int:
 
 
 def _places() -> set[Path]:
-    """Where this process' groups are."""
+    """Where this process' groups are, but for those in scopes, which systemd removes."""
     if _own(os.getpid(), "memory") is not None:
         found = {_own(os.getpid(), controller) for controller in CONTROLLERS}
         return {place for place in found if place is not None}
-    own = _own(os.getpid(), "")
-    return set() if own is None else {own, *own.parents}
+    return {*_divisible()}
 
 
 def settings(controller: str, limits: Limits, version: int) -> dict[str, str]:
@@ -182,35 +195,52 @@ def _make_v1(name: str, limits: Limits) -> Group:
     return Group(directories, 1, ", ".join(missing))
 
 
-def _make_v2(name: str, limits: Limits) -> Group:
+def _divisible() -> tuple[Path, ...]:
+    """The groups of version 2 that this process may divide, the nearest first."""
     own = _own(os.getpid(), "")
     if own is None:
-        return Group({}, 2, "no control groups")
-    problem = "no control group that this process may divide"
+        return ()
+    if native_scope.is_managed():
+        return (own.parent,) if native_scope.is_delegated(own.parent) else ()
     # A group with processes in it cannot hand controllers on, cgroups(7), so it is mostly the parent that is divided.
-    for place in (own, *own.parents):
+    return (own, *own.parents)
+
+
+def _make_v2(name: str, limits: Limits, places: tuple[Path, ...]) -> Group:
+    problem = "no control group that this process may divide"
+    if _own(os.getpid(), "") is None:
+        problem = "no control groups"
+    elif native_scope.is_managed() and not places:
+        problem = f"systemd gives none: {native_scope.tried()[1]}"
+    for place in places:
         if not os.access(place, os.W_OK) or not (place / "cgroup.procs").exists():
             continue
         try:
-            return Group(_divide(place / name, limits), 2, "")
+            return _divide(place / name, limits)
         except OSError as error:
             problem = f"{place}: {error.strerror or error}"
     return Group({}, 2, problem)
 
 
-def _divide(directory: Path, limits: Limits) -> dict[str, Path]:
-    enabled = (directory.parent / "cgroup.subtree_control").read_text().split()
-    wanted = [controller for controller in CONTROLLERS if controller not in enabled]
+def _divide(directory: Path, limits: Limits) -> Group:
+    place = directory.parent
+    there = (place / "cgroup.controllers").read_text().split()
+    if "memory" not in there:
+        raise OSError("no memory controller")
+    had = [controller for controller in CONTROLLERS if controller in there]
+    enabled = (place / "cgroup.subtree_control").read_text().split()
+    wanted = [controller for controller in had if controller not in enabled]
     if wanted:
-        _write(directory.parent, {"cgroup.subtree_control": " ".join(f"+{controller}" for controller in wanted)})
+        _write(place, {"cgroup.subtree_control": " ".join(f"+{controller}" for controller in wanted)})
     directory.mkdir()
     try:
-        for controller in CONTROLLERS:
+        for controller in had:
             _write(directory, settings(controller, limits, 2))
     except OSError:
         directory.rmdir()
         raise
-    return dict.fromkeys(CONTROLLERS, directory)
+    missing = [f"no {controller} controller" for controller in CONTROLLERS if controller not in had]
+    return Group(dict.fromkeys(had, directory), 2, ", ".join(missing))
 
 
 def _drop(directory: Path | None, kept: dict[str, Path]) -> None:

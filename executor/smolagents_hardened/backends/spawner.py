@@ -18,7 +18,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from smolagents_hardened.backends import native_cgroup, rootfs
+from smolagents_hardened.backends import native_cgroup, native_scope, rootfs
 from smolagents_hardened.backends.native_causes import refusal
 from smolagents_hardened.backends.native_plan import Host
 from smolagents_hardened.errors import BackendError, BackendUnavailable
@@ -49,10 +49,10 @@ class SpawnerGone(BackendError):
 class Spawner:
     """One spawner process. Any thread may call; requests go one at a time.
 
-    settings: what native_plan.spawner_settings made for `host`.
+    settings: what native_plan.spawner_settings made for `host`. is_scoped: start it in a scope of systemd's.
     """
 
-    def __init__(self, root: Path, host: Host, settings: dict[str, object]) -> None:
+    def __init__(self, root: Path, host: Host, settings: dict[str, object], *, is_scoped: bool = False) -> None:
         self.host = host
         self._owner = os.getpid()
         self._lock = threading.Lock()  # guards the fields below and the order of questions and answers
@@ -66,9 +66,10 @@ class Spawner:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
-                self._process = _launch(root, theirs, self._diary, settings)
+                self._process = _launch(root, theirs, self._diary, _command(theirs, settings, is_scoped=is_scoped))
             ready, _ = self._receive(READY_S)
             _refuse_failure(ready)
+            self.scope = self._settle() if is_scoped else None  # where the groups of its boxes are made
         except BaseException:
             self.close()
             raise
@@ -181,6 +182,13 @@ class Spawner:
             os.set_inheritable(descriptor, False)
         return answer, descriptors
 
+    def _settle(self) -> Path:
+        assert self._process is not None
+        try:
+            return native_scope.settle(self._process.pid)
+        except OSError as error:
+            raise SpawnerGone(f"the spawner of native boxes has no scope: {error.strerror or error}") from error
+
     def _gone(self, text: str) -> SpawnerGone:
         """The error to raise. The socket is closed: a late answer would be taken for that to the next question."""
         self._control.close()
@@ -238,17 +246,21 @@ def pid_of(pidfd: int) -> int:
     return 0
 
 
-def _launch(root: Path, control: socket.socket, diary: int, settings: dict[str, object]) -> subprocess.Popen[bytes]:
+def _command(control: socket.socket, settings: dict[str, object], *, is_scoped: bool) -> list[str]:
+    program = [str(rootfs.executable()), "-I", "-S", "-B", "-c", LAUNCH, str(SOURCE)]
+    program += [str(control.fileno()), json.dumps(settings)]
+    return native_scope.command(program) if is_scoped else program
+
+
+def _launch(root: Path, control: socket.socket, diary: int, command: list[str]) -> subprocess.Popen[bytes]:
     """Start the launcher with nothing of ours but the control socket, in a session of its own."""
-    command = [str(rootfs.executable()), "-I", "-S", "-B", "-c", LAUNCH, str(SOURCE)]
-    command += [str(control.fileno()), json.dumps(settings)]
     try:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=diary,
             stderr=diary,
-            env={},
+            env=native_scope.environment() if command[0] == native_scope.RUN else {},
             cwd=root,
             close_fds=True,
             pass_fds=(control.fileno(),),
