@@ -1,9 +1,9 @@
 """A control group for one native box, version 1 or 2, where this process can make one.
 
 With version 1 each controller has a tree of its own; with version 2 one directory carries all of them, and where
-systemd runs that tree, it lies in a scope that was handed over (native_scope.py). A controller that cannot be had leaves the
-others, but with version 2 there is no group without memory. The box enters by itself, through files that are opened
-here: the kernel judges by who opened them, and the box is in before it does anything else.
+systemd runs that tree, it lies in a scope that was handed over (native_scope.py). A controller that cannot be had
+leaves the others, but with version 2 there is no group without memory. The box enters by itself, through files that are
+opened here: the kernel judges by who opened them, and the box is in before it does anything else.
 """
 
 from __future__ import annotations

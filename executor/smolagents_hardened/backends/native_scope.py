@@ -9,6 +9,7 @@ last process of a scope has ended, systemd removes it with all that is left in i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import select
@@ -88,8 +89,8 @@ def _settled(cat: subprocess.Popen[bytes]) -> Path:
     assert cat.stdin is not None
     assert cat.stdout is not None
     assert cat.stderr is not None
-    cat.stdin.write(b"x")
-    cat.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # it has ended, and has said why
+        os.write(cat.stdin.fileno(), b"x")
     if not select.select([cat.stdout], [], [], TRY_S)[0]:
         raise OSError(f"systemd-run did not answer within {TRY_S:g} s")
     if not cat.stdout.read(1):
