@@ -9,7 +9,7 @@ import docker
 import pytest
 from tests.support.docker_boxes import Boxes, ChangedBackend, read
 
-from smolagents_hardened.backends import docker_image
+from smolagents_hardened.backends import docker_image, payload
 from smolagents_hardened.errors import BackendUnavailable, ConfigError
 
 LOOK = """
@@ -44,6 +44,12 @@ def test_the_second_look_builds_nothing(client: docker.DockerClient) -> None:
     first = docker_image.ensure(client, print)
     assert docker_image.ensure(client, lines.append) == first
     assert lines == []
+
+
+def test_the_preparation_can_be_imported() -> None:
+    """It does nothing then: from CPython 3.12 on, the processes in which it makes byte code import it."""
+    program = compile(payload.image_file("prepare.py"), "prepare.py", "exec")
+    exec(program, {"__name__": "__mp_main__"})  # noqa: S102 - our own file
 
 
 def test_every_input_is_in_the_name() -> None:
