@@ -4,7 +4,9 @@ from __future__ import annotations
 
 _ENGINE = "use Docker 20.10 or newer on Linux x86-64, directly, without a proxy that rewrites requests"
 _FILTERS = "the kernel needs CONFIG_SECCOMP_FILTER"
-_CGROUPS = "run as root, or where systemd can give a scope: from a login of your own, or after sudo loginctl enable-linger USER"
+_CGROUPS = (
+    "run as root, or where systemd can give a scope: from a login of your own, or after loginctl enable-linger USER"
+)
 _LANDLOCK = "boot a kernel of 5.13 or newer with landlock in the list of lsm= (6.12 for all of it)"
 _USER_NAMESPACES = (
     "allow user namespaces: sysctl user.max_user_namespaces above 0, and on Ubuntu 24.04"
