@@ -181,9 +181,9 @@ class Session(Orders):
             case Call() as call:
                 self._call(step, delivery, call)
             case Done() as done:
-                step.is_done = True
-                self._drain(0, lambda raw: self._stderr(step, raw))
                 self._note_pictures(done.pictures)
+                self._drain(0, lambda raw: self._stderr(step, raw))
+                step.is_done = True  # not before: a lie in DONE or behind it ends the box
                 return step.ended() or self._done(step, delivery, done)
             case other:
                 raise WireViolation(f"the box sent {type(other).__name__} during a step")

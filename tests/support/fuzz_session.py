@@ -27,11 +27,24 @@ from smolagents_hardened.limits import KIB, Limits
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, LimitHit, Raised
 from smolagents_hardened.session import Session
 from smolagents_hardened.toolbox import Toolbox
-from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Call, Done, Hello, Log, Message, Ready, Values
+from smolagents_hardened.wire.messages import (
+    PROTOCOL_VERSION,
+    Call,
+    Done,
+    Hello,
+    Listing,
+    Log,
+    Message,
+    Picture,
+    Piece,
+    Ready,
+    Values,
+)
+from smolagents_hardened.wire.paths import is_shown
 from smolagents_hardened.wire.values import encode
 
 LIMITS = Limits(
-    start_s=5.0, wall_s=2.0, grace_s=0.5, frames=60, calls=8, logs_bytes=2 * KIB,
+    start_s=5.0, wall_s=2.0, grace_s=0.5, frames=60, calls=8, logs_bytes=2 * KIB, scratch_files=6,
     frame_bytes=64 * KIB, value_bytes=16 * KIB, blob_bytes=256 * KIB, nodes=2000, depth=32, text_bytes=4 * KIB,
 )  # fmt: skip
 MOST_READS = 2000  # of one run of the target; frames, drips and deadlines all end far below it
@@ -122,7 +135,18 @@ class VirtualBox:
         choices, self._is_first, is_first = self._choices, False, self._is_first
         if is_first and choices.below(8):
             return Hello(PROTOCOL_VERSION, "3.11", {})
-        match choices.below(9):
+        match choices.below(12):
+            case 9:
+                names = ("a", "b", "b/c", "a%0A", choices.text())
+                return Listing(
+                    tuple((name, 1, 1) for name in names[choices.below(3) : choices.below(6)]), choices.chance(3)
+                )
+            case 10:
+                data = choices.raw(20)
+                tree_of = encode(data).tree if choices.below(4) else tree(choices)
+                return Piece("none" if choices.below(4) else "changed", len(data) + choices.below(4), tree_of)
+            case 11:
+                return Picture(tree(choices))
             case 0:
                 return Log(choices.text())
             case 1:
@@ -131,7 +155,9 @@ class VirtualBox:
                 return Values({"x": tree(choices)}, (), {"y": ("type", choices.text())} if choices.below(2) else {})
             case 3:
                 kind = choices.pick(("value", "error", "final", "interrupted"))
-                return Done(self._seq, kind, choices.text(), "int", bool(choices.below(2)), tree(choices))  # type: ignore[arg-type]
+                return Done(
+                    self._seq, kind, choices.text(), "int", bool(choices.below(2)), tree(choices), choices.below(10)
+                )  # type: ignore[arg-type]
             case 4:
                 return fuzz_messages.from_box(choices)
             case _:
@@ -260,6 +286,9 @@ def _life(host: Host, choices: Choices) -> None:
             lambda: session.configure(("re",), TOOLS, "standard"),
             lambda value=value: session.set(value.tree, value),  # type: ignore[misc]
             lambda: _get(session),
+            lambda: _list(session),
+            lambda: _read(session, choices),
+            lambda: session.picture(choices.below(3)),
         )
         if not _typed(host, choices.pick((orders[0], *orders))):
             return
@@ -300,6 +329,19 @@ def _step(host: Host) -> None:
 def _get(session: Session) -> None:
     with contextlib.suppress(KeyError):
         session.get("x")
+
+
+def _list(session: Session) -> None:
+    paths = [path for path, _, _ in session.list_files()]
+    assert paths == sorted(set(paths))
+    assert all(is_shown(path) for path in paths)
+    assert len(paths) <= LIMITS.scratch_files
+
+
+def _read(session: Session, choices: Choices) -> None:
+    offset, most = choices.below(4), choices.below(20)
+    problem, size, data = session.read_piece("a", offset, most)
+    assert len(data) == (max(0, min(most, size - offset)) if problem == "none" else 0)
 
 
 def _check_calls(host: Host) -> None:

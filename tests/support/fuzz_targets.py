@@ -7,13 +7,14 @@ from pathlib import Path
 
 from tests.support.fuzz_files import audit, policy, trail
 from tests.support.fuzz_session import session
-from tests.support.fuzz_wire import connection, frames, json_text, messages, order, values
+from tests.support.fuzz_wire import connection, frames, json_text, messages, order, paths, values
 
 CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus"
 Run = Callable[[bytes], None]
 
 TARGETS: dict[str, Run] = {
-    run.__name__: run for run in (frames, json_text, messages, values, order, connection, session, audit, trail, policy)
+    run.__name__: run
+    for run in (frames, json_text, messages, values, paths, order, connection, session, audit, trail, policy)
 }
 # The rooms that a target is about: where a coverage-guided fuzzer looks for new ways, and what its coverage is told of.
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -21,9 +22,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "json_text": ("wire.json_text",),
     "messages": ("wire.json_text", "wire.schema"),
     "values": ("wire.values", "wire.codec", "wire.scalars", "wire.arrays", "wire.tables", "wire.blobs"),
+    "paths": ("wire.paths",),
     "order": ("wire.order",),
     "connection": ("wire.connection", "wire.frames", "wire.order", "wire.schema", "wire.blobs"),
-    "session": ("session", "step", "deadline", "wire.connection", "wire.order", "toolbox", "handles"),
+    "session": ("session", "orders", "step", "deadline", "wire.connection", "wire.order", "toolbox", "handles"),
     "audit": ("audit.verify", "audit.report"),
     "trail": ("audit.trail", "audit.file", "audit.verify"),
     "policy": ("governance.policy", "governance.policy_file", "governance.policy_yaml", "governance.predicates"),

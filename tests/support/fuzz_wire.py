@@ -16,6 +16,7 @@ from smolagents_hardened.wire.frames import HEADER_BYTES, FrameReader, frame
 from smolagents_hardened.wire.json_text import MAX_INT, Tree, dump, parse
 from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Call, Chunk, Done, Hello, Message, Result, Run, Side
 from smolagents_hardened.wire.order import TRANSITIONS, Order, State
+from smolagents_hardened.wire.paths import PART_BYTES, PATH_BYTES, is_shown, raw_of, shown
 from smolagents_hardened.wire.schema import parse_message, to_body
 from smolagents_hardened.wire.values import EncodeBudget, EncodeError, decode, encode
 
@@ -25,6 +26,21 @@ _OPENING = (
     fuzz_messages.frame_of(to_body(_HELLO, BUDGET)),
     Run(1, "code"),
     fuzz_messages.frame_of(to_body(Call(1, "x", (), {}), BUDGET)),
+)
+_PARTS = (
+    b"..",
+    b".",
+    b"",
+    b"a",
+    b"%41",
+    b"%",
+    b"%2",
+    b"\xff",
+    b"\n",
+    b"\0",
+    "\u202e".encode(),
+    b"\xed\xa0\x80",
+    b"x" * 300,
 )
 _ROUND_TRIP = EncodeBudget(inline_bytes=2**20, blob_bytes=2**20)
 
@@ -269,3 +285,23 @@ def _is_dead(host: Connection) -> bool:
     except WireError:
         return True
     return False
+
+
+def paths(data: bytes) -> None:
+    """The name of any file in a box has one spelling, which is safe to show and reads back as the very same bytes; a text that
+    is no such spelling is no path.
+    """
+    choices = Choices(data)
+    raw = b"/".join(choices.raw(300) or choices.pick(_PARTS) for _ in range(1 + choices.below(4)))
+    text = shown(raw)
+    parts = raw.split(b"/")
+    is_name = not any(part in (b"", b".", b"..") or len(part) > PART_BYTES or b"\0" in part for part in parts)
+    assert is_shown(text) == (is_name and len(raw) <= PATH_BYTES)
+    assert raw_of(text) == raw
+    other = choices.text() + choices.pick(("", "%41", "%25", "%2F", "%00", "%e9", "%", "/..", "/x"))
+    if is_shown(other):
+        assert shown(raw_of(other)) == other
+        assert not other.startswith("/")
+        assert ".." not in other.split("/")
+        assert other.encode().decode() == other
+        assert not any(ord(character) < 32 or character in "\x7f\u2028\u202e\\" for character in other)
