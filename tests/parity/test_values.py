@@ -105,6 +105,57 @@ def test_images_go_round(executor: HardenedExecutor, mode: str) -> None:
         assert back.convert("RGB").tobytes() == value.convert("RGB").tobytes()
 
 
+SCALARS = [
+    np.int8(-3), np.uint64(2**64 - 1), np.float16(0.5), np.float32(0.1), np.bool_(True), np.complex64(1j), np.str_("é"), np.bytes_(b"x"),
+    np.datetime64("2026-01-01T00:00", "s"), np.timedelta64(3, "h"),
+    pd.Timestamp("2026-10-25 12:30", tz="Europe/Paris"), pd.Timestamp(1, unit="ns"), pd.Timedelta("1 days 1 ns"), pd.NaT, pd.NA,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", SCALARS, ids=lambda value: type(value).__name__ + str(value))
+def test_scalars_of_numpy_and_pandas_go_round(executor: HardenedExecutor, value: object) -> None:
+    """Each keeps its type, its unit, its zone and its value."""
+    for back in there_and_back(executor, value):
+        assert type(back) is type(value)
+        assert repr(back) == repr(value)
+        assert getattr(back, "dtype", None) == getattr(value, "dtype", None)
+
+
+# What a snippet makes -> the text of what a tool gets. What has no type of its own in JSON is the plain type it is a kind
+# of: a range is a list, which is what a tool that declares an array takes.
+RELATIVES = {
+    "range(3)": "[0, 1, 2]",
+    "collections.deque([1])": "[1]",
+    "{'a': 1}.keys()": "['a']",
+    "collections.OrderedDict(b=1, a=2)": "{'b': 1, 'a': 2}",
+    "collections.Counter('aab')": "{'a': 2, 'b': 1}",
+    "collections.namedtuple('P', 'x y')(1, (2,))": "(1, (2,))",
+    "Colour.RED": "'red'",
+    "Point(1, [2])": "{'x': 1, 'y': [2]}",
+    "memoryview(b'ab')": "b'ab'",
+    "pathlib.Path('/tmp/x')": "PurePosixPath('/tmp/x')",
+    "{1: 'a', (2, 3): 'b', None: 'c', '$': 'd'}": "{1: 'a', (2, 3): 'b', None: 'c', '$': 'd'}",
+    "np.arange(3)[::-1]": "array([2, 1, 0])",
+    "np.array([1, 'a', None], dtype=object)": "array([1, 'a', None], dtype=object)",
+    "float('nan')": "nan",
+    "-0.0": "-0.0",
+    "10**30": str(10**30),
+}
+
+
+def test_what_a_snippet_makes_arrives_as_its_base(executor: HardenedExecutor) -> None:
+    """A tool gets the nearest plain value, in the order and with the keys that it had; so does who reads the state."""
+    taken: list[object] = []
+    executor.send_tools({"take": taken.append})
+    executor(
+        "import collections, enum, pathlib, dataclasses, numpy as np\n"
+        "class Colour(enum.Enum):\n    RED = 'red'\n@dataclasses.dataclass\nclass Point:\n    x: int\n    y: object"
+    )
+    for made, expected in RELATIVES.items():
+        executor(f"it = {made}\ntake(it)")
+        assert [repr(taken[-1]), repr(executor.state["it"])] == [expected] * 2, made
+
+
 def test_shared_and_tagged_values(executor: HardenedExecutor) -> None:
     """Shared parts arrive as equal parts; a user's dict that looks like a tag is just a dict."""
     part = [1, {"$": "tuple", "v": [1]}]
@@ -145,3 +196,28 @@ def test_large_arrays_cross_in_pieces(make_executor: MakeExecutor, record_proper
         print(f"{name}: {LARGE_MIB / seconds:.0f} MiB/s, {peak_mib - own_mib:.1f} MiB beside the array")
         assert peak_mib - own_mib < BESIDE_MIB
     assert told == {"sum": array[-1], "bytes": array.nbytes}
+
+
+LARGE = {
+    "bytes": lambda: bytes(16 * MIB),
+    "bytearray": lambda: bytearray(16 * MIB),
+    "text": lambda: "é" * (8 * MIB),
+    "image": lambda: Image.new("RGBA", (2048, 2048), (1, 2, 3, 4)),
+    "frame": lambda: pd.DataFrame({name: np.arange(MIB // 2) for name in "abcd"}),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_no_large_value_costs_many_times_its_size(make_executor: MakeExecutor, kind: str) -> None:
+    """Besides arrays: what is judged is a copy, and some kinds are rebuilt; the host never needs five times their size."""
+    executor = make_executor(limits=Limits(memory_bytes=1024 * MIB, wall_s=120.0))
+    value, taken = LARGE[kind](), []
+    executor.send_tools({"give": lambda: value, "take": taken.append})
+    executor("import numpy, pandas, PIL.Image")
+    tracemalloc.start()
+    executor("it = give()\nNone")
+    executor("take(it)")
+    peak_mib = tracemalloc.get_traced_memory()[1] / MIB
+    tracemalloc.stop()
+    assert type(taken[0]) is type(value)
+    assert peak_mib < 5 * 16

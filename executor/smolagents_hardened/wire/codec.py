@@ -109,7 +109,8 @@ class Encoder:
             raw = text.encode("utf-8")
         except UnicodeEncodeError:
             return {TAG: "text", "b": self.data(text.encode("utf-8", "surrogatepass"))}
-        size = len(raw) + 2 if len(text) <= _SHORT_TEXT else len(encode_basestring(text).encode())
+        is_measured = len(text) > _SHORT_TEXT and len(raw) <= BLOB_BYTES  # beyond, escapes make no difference
+        size = len(encode_basestring(text).encode()) if is_measured else len(raw) + 2
         if self._may_blob and size > min(BLOB_BYTES, self._inline_left):
             return {TAG: "text", "b": self.data(raw)}
         self.spend(size)
