@@ -32,6 +32,17 @@ def test_run_a_file_and_standard_input(tmp_path: Path) -> None:
     assert hardened("run", "-", stdin="1 + 1").stdout == "2\n"
 
 
+def test_files_go_in_and_come_out(tmp_path: Path) -> None:
+    """--file gives a file, --output and --output-dir fetch what was made of it; each saved file is named."""
+    (tmp_path / "in.txt").write_text("hello")
+    code = "open('out.txt', 'w').write(open('/files/a/in.txt').read().upper())"
+    wanted = ("--file", f"a/in.txt={tmp_path / 'in.txt'}", "--output", "*.txt", "--output-dir", str(tmp_path))
+    ended = hardened("run", *wanted, "-c", code)
+    assert (ended.stdout, ended.returncode) == ("5\n", 0), ended.stderr
+    assert (tmp_path / "out.txt").read_text() == "HELLO"
+    assert f"saved: {tmp_path / 'out.txt'}" in ended.stderr
+
+
 def test_a_failing_snippet_is_status_1() -> None:
     """The error goes to the error stream."""
     ended = hardened("run", "-c", "1 / 0")
@@ -58,6 +69,9 @@ def test_a_timeout_is_obeyed() -> None:
         ("run",),
         ("run", "-c", "1", "file.py"),
         ("run", "no_such_file.py"),
+        ("run", "--file", "no equals sign", "-c", "1"),
+        ("run", "--file", "x=/no/such/file", "-c", "1"),
+        ("run", "--output", "*", "--output-dir", "/no/such/directory", "-c", "1"),
         ("run", "--backend", "dokcer", "-c", "1"),
         ("run", "--gate", "loose", "-c", "1"),
         ("run", "--import", "no_such_module", "-c", "1"),

@@ -26,7 +26,7 @@ from smolagents_hardened.files.inputs import PLACE, Input
 from smolagents_hardened.limits import Limits
 
 PIECE_BYTES = 1 << 20
-FILE_MODE, FOLDER_MODE = 0o444, 0o555
+FILE_MODE, FOLDER_MODE = 0o644, 0o755  # the mount is what is read-only: a copy can be written to
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 

@@ -83,7 +83,7 @@ def put(entry: Entry, source: int | None, stream: IO[bytes]) -> None:
         os.mkdir(target, 0o755)
     else:
         with open(target, "xb") as file:
-            os.fchmod(file.fileno(), 0o444)
+            os.fchmod(file.fileno(), 0o644)  # the mount is what is read-only: a copy can be written to
             if source is None:
                 copy(stream, file, entry["size_bytes"])
     if source is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from smolagents_hardened.cli.progress import Progress
@@ -23,6 +24,23 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     run.add_argument("--timeout", type=float, metavar="SECONDS", help="wall time (default: 30)")
     run.add_argument("--gate", default="standard", help="standard, strict or off")
+    run.add_argument(
+        "--file",
+        dest="files",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="let the code read it at /files/NAME",
+    )
+    run.add_argument(
+        "--output",
+        dest="outputs",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="save these files, e.g. '*.csv'",
+    )
+    run.add_argument("--output-dir", default=".", metavar="DIR", help="where to (default: here)")
     run.add_argument("--json", action="store_true", help="one JSON object instead of text")
     run.set_defaults(command=_run)
 
@@ -34,6 +52,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
     code = _code(arguments)
     options: dict[str, object] = {"backend": arguments.backend, "gate": arguments.gate}
+    if arguments.files:
+        options["files"] = dict(_named(text) for text in arguments.files)
+    if arguments.outputs:
+        options |= {"outputs": arguments.outputs, "outputs_to": arguments.output_dir}
     if arguments.timeout is not None:
         options["timeout_seconds"] = arguments.timeout
     if not arguments.json:
@@ -43,7 +65,23 @@ def _run(arguments: argparse.Namespace) -> int:
             done = executor(code)
         except InterpreterError as error:
             return _report(arguments.json, executor.state.logs, None, str(error))
+        finally:
+            _tell_outputs(executor.outputs, executor.files.problems)
         return _report(arguments.json, done.logs, done.output, None)
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--file {text!r}: write NAME=PATH, e.g. --file data.csv=/home/me/data.csv")
+    return name, path
+
+
+def _tell_outputs(saved: Mapping[str, object], problems: Mapping[str, str]) -> None:
+    for path in saved.values():
+        print(f"saved: {path}", file=sys.stderr)
+    for problem in problems.values():
+        print(f"not saved: {problem}", file=sys.stderr)
 
 
 def _report(is_json: bool, logs: str, output: object, error: str | None) -> int:
