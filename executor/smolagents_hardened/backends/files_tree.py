@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import sys
 from typing import IO, Any
 
@@ -64,7 +65,8 @@ def open_source(entry: Entry) -> int:
     """The very object that was checked: another one at that path is refused."""
     source = os.open(entry["path"], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     found = os.fstat(source)
-    if [found.st_dev, found.st_ino] != entry["object"]:
+    kind = stat.S_IFDIR if entry["is_folder"] else stat.S_IFREG  # a number may be used again, for a link too
+    if [found.st_dev, found.st_ino] != entry["object"] or stat.S_IFMT(found.st_mode) != kind:
         raise OSError(errno.ESTALE, "it was replaced after it was checked")
     return source
 

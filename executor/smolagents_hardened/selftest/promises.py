@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PROMISES = {
-    "R1": "Code in a box reads no file of the host",
+    "R1": "Code in a box reads no file of the host but those it was given",
     "R2": "Code in a box writes nowhere but in its bounded scratch directory",
     "R3": "Code in a box reaches no network and no socket of the host",
     "R4": "Code in a box sees, signals and traces no process outside, and starts none",
