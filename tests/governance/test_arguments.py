@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from tests.audit.test_digest import VALUES
 
 from smolagents_hardened.audit.digest import digest_value
 from smolagents_hardened.governance.arguments import for_hook, private_copy
+from smolagents_hardened.governance.call import ToolCall
 
 
 @given(VALUES)
@@ -60,3 +63,11 @@ def test_cycles_are_refused() -> None:
     cyclic.append(cyclic)
     with pytest.raises(ValueError, match="cycle"):
         private_copy({"x": cyclic})
+
+
+def test_a_call_shown_to_a_hook_is_the_call() -> None:
+    """Every field but the copy of the arguments is the original's."""
+    call = ToolCall("c", "r", 3, "a", ("b", "a"), "t", {"x": 1}, "d", "code", frozenset({"l"}), ("g",), bool)
+    shown = call.with_arguments({"x": 2})
+    assert shown == replace(call, arguments={"x": 2})
+    assert shown.is_known is bool

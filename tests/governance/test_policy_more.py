@@ -292,7 +292,7 @@ def test_check_finds_every_error_and_dead_rules(tmp_path: Path, capsys: pytest.C
     said = capsys.readouterr().out
     assert "line 2: rule 1" in said
     assert "line 5: rule 2" in said
-    assert "budget: unknown key 'cals'" in said
+    assert "line 7: budget 1: unknown key 'cals'" in said
     odd = tmp_path / "odd.toml"
     odd.write_text(
         'default="deny"\ntools=["read_a"]\n[[rule]]\ntool="read_*"\neffect="deny"\n[[rule]]\ntool="read_a"\neffect="allow"\n'

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from smolagents_hardened.audit import schema as audit_schema
+from smolagents_hardened.cli import main
 from smolagents_hardened.governance import policy_schema
 from smolagents_hardened.governance.budget import Budget
 from smolagents_hardened.governance.policy import KEYS
@@ -20,10 +21,12 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize(("name", "module"), [("audit", audit_schema), ("policy", policy_schema)])
-def test_the_published_schema_is_the_codes(name: str, module: ModuleType) -> None:
-    """The file in docs/ is what `schema()` gives, and is a schema."""
+def test_the_published_schema_is_the_codes(name: str, module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file in docs/ is what `schema()` gives, what the command prints wherever it is installed, and a schema."""
     text = (DOCS / f"{name}.schema.json").read_text()
     assert json.loads(text) == module.schema()
+    assert main([name, "schema"]) == 0
+    assert capsys.readouterr().out == text
     jsonschema.Draft202012Validator.check_schema(module.schema())
 
 

@@ -93,6 +93,10 @@ class _Encoder:
         self._left_bytes = limit_bytes
 
     def encode(self, value: object) -> bytes:
+        if type(value) is str and len(value) <= _INLINE_BYTES and value.isascii():  # most of what there is
+            self._left_bytes -= len(value)
+            if self._left_bytes >= 0:
+                return b"S:%d:%b" % (len(value), value.encode())
         leaf = _LEAVES.get(type(value))
         if leaf is not None:
             self._left_bytes -= len(value) if type(value) in _SIZED else 8  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 
 from smolagents_hardened.audit.arrays import Shaped, shaped
 from smolagents_hardened.audit.digest import digest_text, digest_value, type_name
@@ -98,8 +99,12 @@ class _Plainer:
         return made
 
     def _mapping(self, mapping: Mapping[object, object], depth: int) -> object:
-        is_plain = all(type(key) is str and len(key) <= 256 and key.isprintable() for key in mapping)
-        if not is_plain or TAG in mapping or len(mapping) > self._budget.nodes:
+        if (
+            not _TEXT.issuperset(map(type, mapping))
+            or not all(map(_is_plain_key, mapping))
+            or TAG in mapping
+            or len(mapping) > self._budget.nodes
+        ):
             return {TAG: "dict", "items": self._pairs(mapping, depth)}
         return {key: self._member(key, value, depth) for key, value in mapping.items()}
 
@@ -146,6 +151,14 @@ class _Plainer:
             }
             return {TAG: name, "fields": self._mapping(fields, depth)}
         return {TAG: name, "text": self._text(_described(value))}
+
+
+_TEXT = frozenset({str})
+
+
+@lru_cache(maxsize=4096)
+def _is_plain_key(key: str) -> bool:
+    return len(key) <= 256 and key.isprintable()
 
 
 def _integer(value: int) -> object:

@@ -23,7 +23,7 @@ __all__ = ["FIRST", "Sealed", "canonical", "digest", "digest_text", "digest_valu
 _NO_HASH, _NO_SIG = b'"hash":"",', b'"sig":"",'
 FIRST = "0" * 64  # `prev` of the first record
 REQUIRED = ("hash", "kind", "prev", "seq", "time")
-RESERVED = (*REQUIRED, "sig")
+RESERVED = frozenset({*REQUIRED, "sig"})
 
 # C-coded json and RFC 8785 agree to the byte (tests hold them to it), at a tenth of the time, unless a float has an
 # exponent or no fraction (`is_plain_float`), or keys of two kinds are to be sorted (`has_odd_order`).

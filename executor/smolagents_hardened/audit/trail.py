@@ -134,9 +134,8 @@ class Trail:
                 signer.head(self._chain.seq, self._chain.head).write(self.path.with_name(self.path.name + ".head"))
 
     def _plain(self, kind: str, fields: Mapping[str, object]) -> dict[str, object]:
-        clashes = sorted(set(fields) & set(RESERVED))
-        if clashes or not all(name.isascii() for name in fields):
-            raise ValueError(f"these names of fields are reserved or not ASCII: {clashes or sorted(fields)}")
+        if not RESERVED.isdisjoint(fields) or not all(map(str.isascii, fields)):
+            raise ValueError(f"names of fields are ASCII, and none of {sorted(RESERVED)}: {sorted(fields)}")
         body: dict[str, object] = {}
         redacted = 0
         for name, value in fields.items():

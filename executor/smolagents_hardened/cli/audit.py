@@ -1,8 +1,9 @@
-"""`hardened audit verify | show | keygen`: the audit trail, checked and read."""
+"""`hardened audit verify | show | keygen | schema`: the audit trail, checked and read."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     keygen = actions.add_parser("keygen", help="make a key for signatures: FILE, and FILE.pub for those who verify")
     keygen.add_argument("file", type=Path)
     keygen.set_defaults(command=_keygen)
+    actions.add_parser("schema", help="the JSON schema of a record").set_defaults(command=_schema)
+
+
+def _schema(_arguments: argparse.Namespace) -> int:
+    from smolagents_hardened.audit.schema import schema
+
+    print(json.dumps(schema(), indent=1, sort_keys=True))
+    return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -1,8 +1,9 @@
-"""`hardened policy check | test | replay`: a policy file, looked over and tried before it is used."""
+"""`hardened policy check | test | replay | schema`: a policy file, looked over and tried before it is used."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 
@@ -22,6 +23,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     replay.add_argument("trail", type=Path)
     replay.add_argument("--all", action="store_true", help="show the calls that end the same, too")
     replay.set_defaults(command=_replay)
+    actions.add_parser("schema", help="the JSON schema of a policy file").set_defaults(command=_schema)
+
+
+def _schema(_arguments: argparse.Namespace) -> int:
+    from smolagents_hardened.governance.policy_schema import schema
+
+    print(json.dumps(schema(), indent=1, sort_keys=True))
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -53,26 +53,29 @@ class Budget:
         for name in (*LIMITS, "every_s"):
             _check_amount(name, getattr(self, name))
         if all(getattr(self, name) is None for name in LIMITS):
-            raise ConfigError(f"budget: say at least one of {', '.join(LIMITS)}")
+            raise ConfigError(f"say at least one of {', '.join(LIMITS)}")
         if self.tokens is not None and (self.tool != "*" or self.per == "tool"):
-            raise ConfigError("budget: tokens are used by agents, not by tools: leave `tool` and per = tool out")
+            raise ConfigError("tokens are used by agents, not by tools: leave `tool` and per = tool out")
         if self.every_s is not None and (self.calls is None or self.every_s == 0):
-            raise ConfigError("budget: every_s makes `calls` a rate: it needs calls, and a window longer than 0")
+            raise ConfigError("every_s makes `calls` a rate: it needs calls, and a window longer than 0")
         if self.per not in ("run", "agent", "tool") or self.exhausted not in ("deny", "stop"):
-            raise ConfigError("budget: per is one of run, agent, tool; exhausted is one of deny, stop")
+            raise ConfigError("per is one of run, agent, tool; exhausted is one of deny, stop")
         if not all(isinstance(text, str) for text in (self.tool, self.agent, self.reason)):
-            raise ConfigError("budget: tool, agent and reason are texts")
+            raise ConfigError("tool, agent and reason are texts")
 
     @classmethod
-    def from_mapping(cls, raw: object) -> Budget:
-        """Build from plain data. Raises ConfigError for an unknown key."""
+    def from_mapping(cls, raw: object, where: str = "budget") -> Budget:
+        """Build from plain data. Raises ConfigError, with `where`, for an unknown key and what means nothing."""
         if not isinstance(raw, Mapping):
-            raise ConfigError(f"a budget is a table, not {type(raw).__name__}")
+            raise ConfigError(f"{where}: a budget is a table, not {type(raw).__name__}")
         known = [one.name for one in fields(cls)]
         unknown = [key for key in raw if key not in known]
         if unknown:
-            raise ConfigError(f"budget: unknown key {unknown[0]!r}; known: {', '.join(known)}")
-        return cls(**raw)
+            raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+        try:
+            return cls(**raw)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
 
     def matches(self, tool: str, agent: str) -> bool:
         """Whether calls of this tool by this agent count; a model's tokens are of no tool ("")."""
@@ -88,9 +91,9 @@ class Budget:
 
 def _check_amount(name: str, value: object) -> None:
     if value is not None and not is_amount(value):
-        raise ConfigError(f"budget: {name} must be a number from 0 on, not {value!r}")
+        raise ConfigError(f"{name} must be a number from 0 on, not {value!r}")
     if name in ("calls", "tokens") and not isinstance(value, int | None):
-        raise ConfigError(f"budget: {name} must be a whole number, not {value!r}")
+        raise ConfigError(f"{name} must be a whole number, not {value!r}")
 
 
 def is_amount(value: object) -> bool:

@@ -44,13 +44,7 @@ def try_cases(policy: Policy | CedarPolicy, path: Path) -> list[Tried]:
     cases = document.data.get("case") if isinstance(document.data, dict) else None
     if not isinstance(cases, list) or not cases:
         raise ConfigError(f"{path}: a file of cases is a list of tables [[case]]")
-    made = []
-    for place, raw in enumerate(cases):
-        line = document.lines[place] if place < len(document.lines) else 0
-        made.append(
-            _tried(policy, raw, f"{path}, line {line}: case {place + 1}" if line else f"{path}: case {place + 1}")
-        )
-    return made
+    return [_tried(policy, raw, document.where(path, "case", place)) for place, raw in enumerate(cases)]
 
 
 def _tried(policy: Policy | CedarPolicy, raw: Any, where: str) -> Tried:

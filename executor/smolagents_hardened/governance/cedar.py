@@ -140,18 +140,20 @@ def problems_of(text: str, source: str) -> Iterator[str]:
 
 def _policies(text: str) -> Iterator[tuple[int, str, int]]:
     """Each policy with the line it begins in and how deep its brackets go, by the tokens that matter for that."""
-    start, depth, deepest = -1, 0, 0
+    start, line, depth, deepest, counted = -1, 1, 0, 0, 0
     for token in _TOKEN.finditer(text):
         if token[0].startswith("//"):
             continue
-        start = token.start() if start < 0 else start
+        if start < 0:
+            start = token.start()
+            line, counted = line + text.count("\n", counted, start), start
         depth += (token[0] in "([{") - (token[0] in ")]}")
         deepest = max(depth, deepest)
         if token[0] == ";":
-            yield text.count("\n", 0, start) + 1, text[start : token.end()], deepest
+            yield line, text[start : token.end()], deepest
             start, depth, deepest = -1, 0, 0
     if start >= 0:
-        yield text.count("\n", 0, start) + 1, text[start:], deepest
+        yield line, text[start:], deepest
 
 
 def _library(source: str) -> Any:

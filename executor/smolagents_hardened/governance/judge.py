@@ -43,7 +43,7 @@ class Candidate:
 
     def shown(self) -> ToolCall:
         """The call with a copy of its arguments for one hook."""
-        return replace(self.call, arguments=for_hook(self.call.arguments))
+        return self.call.with_arguments(for_hook(self.call.arguments))
 
     def is_unchanged(self) -> bool:
         """Whether the arguments still are what was judged, arrays and other shared objects included."""

@@ -191,17 +191,16 @@ def compile_policy(document: Document, source: str, problems: list[str]) -> Cont
     name = f"policy:{Path(source).name}"
     rules: list[Rule] = []
     for place, raw in enumerate(data.get("rule", [])):
-        line = document.lines[place] if place < len(document.lines) else 0
-        where = f"{source}, line {line}: rule {place + 1}" if line else f"{source}: rule {place + 1}"
+        line, where = document.line("rule", place), document.where(source, "rule", place)
         # The file's name alone: a reason goes to the model, which is to learn no path of the host.
         fallback = f"rule {place + 1} of {name} on this tool"
         _collect(problems, rules, lambda: compile_rule(raw, place + 1, line, where, fallback))  # noqa: B023  called at once
     labels: list[Label] = []
     budgets: list[Budget] = []
-    for raw in data.get("label", []):
-        _collect(problems, labels, lambda: _label(raw, f"{source}: label"))  # noqa: B023
-    for raw in data.get("budget", []):
-        _collect(problems, budgets, lambda: Budget.from_mapping(raw))  # noqa: B023
+    for place, raw in enumerate(data.get("label", [])):
+        _collect(problems, labels, lambda: _label(raw, document.where(source, "label", place)))  # noqa: B023
+    for place, raw in enumerate(data.get("budget", [])):
+        _collect(problems, budgets, lambda: Budget.from_mapping(raw, document.where(source, "budget", place)))  # noqa: B023
     tools = frozenset(data["tools"]) if "tools" in data else None
     made = tuple(rules), tuple(labels), tuple(budgets)
     return Contents(data["default"], data.get("mode", "enforce"), tools, *made, data.get("prices", {}))

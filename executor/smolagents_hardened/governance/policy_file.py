@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,27 @@ from smolagents_hardened.errors import ConfigError
 
 SUFFIXES = (".toml", ".yaml", ".yml", ".json")
 MAX_BYTES = 2**20  # some ten thousand rules; a policy that nobody can read is no policy
-_SPACE = re.compile(r"[ \t\r\n]*")
-_TABLE = re.compile(r"\s*\[\[\s*(rule|case)\s*\]\]")
+_LISTED = ("rule", "label", "budget", "case")
+_TABLE = re.compile(r"\s*\[\[\s*(\w+)\s*\]\]")
+_JSON = re.compile(r'"(?:\\.|[^"\\])*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says: `lines` are those of the tables under `rule` (or `case`), in order, as far as known."""
+    """What a file says: `lines` are those of the tables under `rule`, `label`, `budget` and `case`, as far as known."""
 
     data: Any
-    lines: tuple[int, ...] = field(default=())
+    lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def line(self, table: str, place: int) -> int:
+        """The line of a table's member (from 0); 0 where it is not known."""
+        found = self.lines.get(table, ())
+        return found[place] if place < len(found) else 0
+
+    def where(self, source: object, table: str, place: int) -> str:
+        """For messages: the file, the line and which member of a table it is."""
+        line = self.line(table, place)
+        return f"{source}, line {line}: {table} {place + 1}" if line else f"{source}: {table} {place + 1}"
 
 
 def read_text(path: Path) -> str:
@@ -53,7 +64,12 @@ def read(path: Path) -> Document:
 
 def _toml(text: str) -> Document:
     data = tomllib.loads(text)
-    return Document(data, tuple(n for n, line in enumerate(text.splitlines(), 1) if _TABLE.match(line)))
+    lines: dict[str, list[int]] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        found = _TABLE.match(line)
+        if found is not None:
+            lines.setdefault(found[1], []).append(number)
+    return Document(data, lines)
 
 
 def _yaml(text: str) -> Document:
@@ -61,7 +77,7 @@ def _yaml(text: str) -> Document:
         from smolagents_hardened.governance.policy_yaml import read_yaml
     except ImportError as error:
         raise ValueError("YAML needs a library: install smolagents-hardened[yaml]") from error
-    return Document(*read_yaml(text, ("rule", "case")))
+    return Document(*read_yaml(text, _LISTED))
 
 
 def _json(text: str) -> Document:
@@ -79,38 +95,19 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return made
 
 
-def _json_lines(text: str) -> tuple[int, ...]:
-    """The lines of the members of the top-level lists `rule` and `case` of a text that is known to be JSON."""
-    decoder, starts = json.JSONDecoder(), list[int]()
-    place = _skip(text, 0)
-    if text[place : place + 1] != "{":
-        return ()
-    place = _skip(text, place + 1)
-    while text[place : place + 1] == '"':
-        key, place = decoder.raw_decode(text, place)
-        place = _skip(text, _skip(text, place) + 1)
-        if key in ("rule", "case") and text[place] == "[":
-            place = _members(text, place, decoder, starts)
-        else:
-            _, place = decoder.raw_decode(text, place)
-        place = _skip(text, place)
-        place = _skip(text, place + 1) if text[place] == "," else place
-    return tuple(text.count("\n", 0, start) + 1 for start in starts)
-
-
-def _members(text: str, place: int, decoder: json.JSONDecoder, starts: list[int]) -> int:
-    place = _skip(text, place + 1)
-    while text[place] != "]":
-        starts.append(place)
-        _, place = decoder.raw_decode(text, place)
-        place = _skip(text, place)
-        place = _skip(text, place + 1) if text[place] == "," else place
-    return place + 1
-
-
-def _skip(text: str, place: int) -> int:
-    found = _SPACE.match(text, place)
-    return found.end() if found is not None else place
+def _json_lines(text: str) -> dict[str, list[int]]:
+    """The lines of the members of the top-level lists of a text that is known to be JSON."""
+    lines: dict[str, list[int]] = {}
+    depth, name, before, line, counted = 0, "", "", 1, 0
+    for token in _JSON.finditer(text):
+        line, counted = line + text.count("\n", counted, token.start()), token.start()
+        if depth == 1 and token[0] == ":":
+            name = json.loads(before)
+        if depth == 2 and before in ("[", ",") and token[0] != "]":
+            lines.setdefault(name, []).append(line)
+        depth += (token[0] in "[{") - (token[0] in "]}")
+        before = token[0]
+    return lines
 
 
 _READERS: dict[str, Callable[[str], Document]] = {".toml": _toml, ".json": _json, ".yaml": _yaml, ".yml": _yaml}

@@ -31,7 +31,7 @@ _WORDS: dict[str, object] = {"": None, "~": None, "null": None, "true": True, "f
 _ODD = re.compile(r"(?i)y|yes|n|no|on|off|true|false|null|[-+]?0[0-9xob][0-9a-f_]*|[-+]?\.(inf|nan)|[-+0-9]+:[0-9:.]+")
 
 
-def read_yaml(text: str, listed: tuple[str, ...]) -> tuple[object, tuple[int, ...]]:
+def read_yaml(text: str, listed: tuple[str, ...]) -> tuple[object, dict[str, list[int]]]:
     """The data, and the lines of the members of these top-level lists. Raises ValueError that names the line."""
     if len(text) > MAX_CHARS:
         raise ValueError(f"a YAML file may have {MAX_CHARS} characters; use TOML for more")
@@ -44,10 +44,9 @@ def read_yaml(text: str, listed: tuple[str, ...]) -> tuple[object, tuple[int, ..
 class _Reader:
     def __init__(self, text: str, listed: tuple[str, ...]) -> None:
         self._events: Iterator[Any] = YAML(typ="safe", pure=True).parse(text)
-        self._listed = listed
-        self._lines: list[int] = []
+        self._lines: dict[str, list[int]] = {name: [] for name in listed}
 
-    def document(self) -> tuple[object, tuple[int, ...]]:
+    def document(self) -> tuple[object, dict[str, list[int]]]:
         documents = 0
         data: object = None
         for event in self._events:
@@ -55,10 +54,10 @@ class _Reader:
                 documents += 1
                 if documents > 1:
                     raise ValueError(f"line {_line(event)}: a second document; a policy is one")
-                data = self._value(next(self._events), 0, is_listed=False)
-        return data, tuple(self._lines)
+                data = self._value(next(self._events), 0)
+        return data, self._lines
 
-    def _value(self, event: Any, depth: int, *, is_listed: bool) -> object:
+    def _value(self, event: Any, depth: int, lines: list[int] | None = None) -> object:
         if isinstance(event, AliasEvent) or event.anchor is not None:
             raise ValueError(f"line {_line(event)}: anchors and aliases are not read; write it out")
         if event.tag is not None:
@@ -68,18 +67,18 @@ class _Reader:
         if isinstance(event, ScalarEvent):
             return _scalar(event)
         if isinstance(event, SequenceStartEvent):
-            return self._sequence(depth, is_listed=is_listed)
+            return self._sequence(depth, lines)
         assert isinstance(event, MappingStartEvent)  # nosec B101 - the last kind of value there is
         return self._mapping(depth)
 
-    def _sequence(self, depth: int, *, is_listed: bool) -> list[object]:
+    def _sequence(self, depth: int, lines: list[int] | None) -> list[object]:
         made = []
         for event in self._events:
             if isinstance(event, SequenceEndEvent):
                 break
-            if is_listed:
-                self._lines.append(_line(event))
-            made.append(self._value(event, depth + 1, is_listed=False))
+            if lines is not None:
+                lines.append(_line(event))
+            made.append(self._value(event, depth + 1))
         return made
 
     def _mapping(self, depth: int) -> dict[str, object]:
@@ -87,12 +86,12 @@ class _Reader:
         for event in self._events:
             if isinstance(event, MappingEndEvent):
                 break
-            key = self._value(event, depth + 1, is_listed=False)
+            key = self._value(event, depth + 1)
             if not isinstance(key, str) or key in made:
                 what = "is repeated" if isinstance(key, str) else "is no text; quote it"
                 raise ValueError(f"line {_line(event)}: the key {key!r} {what}")
-            is_listed = depth == 0 and key in self._listed
-            made[key] = self._value(next(self._events), depth + 1, is_listed=is_listed)
+            lines = self._lines.get(key) if depth == 0 else None
+            made[key] = self._value(next(self._events), depth + 1, lines)
         return made
 
 

@@ -1,0 +1,45 @@
+"""docs/governance.md names what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.governance.governed import tool_call
+
+from smolagents_hardened.governance.cedar import CedarPolicy
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "governance.md").read_text()
+
+
+def test_each_file_that_is_named_is_there() -> None:
+    """Of the package, and what is linked to."""
+    for name in re.findall(r"`([a-z_/]+\.py)`", TEXT):
+        assert (ROOT / "executor" / "smolagents_hardened" / name).is_file(), name
+    for link in re.findall(r"\]\(([^)]+)\)", TEXT):
+        assert link.startswith("https://") or (ROOT / "docs" / link).is_file(), link
+
+
+def test_each_risk_and_requirement_has_its_row() -> None:
+    """ASI01 to ASI10, R1 to R9, and the five decisions."""
+    assert re.findall(r"^\| (ASI\d\d)", TEXT, re.MULTILINE) == [f"ASI{number:02}" for number in range(1, 11)]
+    assert re.findall(r"^\| (R\d)", TEXT, re.MULTILINE) == [f"R{number}" for number in range(1, 10)]
+    assert re.findall(r"^\| ([A-Z_]{4,7}) \|", TEXT, re.MULTILINE) == [
+        "AARM",
+        "ALLOW",
+        "DENY",
+        "MODIFY",
+        "STEP_UP",
+        "DEFER",
+    ]
+
+
+def test_the_context_of_cedar_is_as_told() -> None:
+    """Each name under `context` that the page lists can be used, and no other."""
+    listed = {
+        name
+        for row in re.findall(r"^\| (`context.*?) \|", TEXT, re.MULTILINE)
+        for name in re.findall(r"context\.(\w+)", row)
+    }
+    assert listed == set(CedarPolicy("", "p.cedar")._context(tool_call("t")))
