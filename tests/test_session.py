@@ -14,7 +14,7 @@ from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, Lim
 from smolagents_hardened.session import Session
 from smolagents_hardened.step import Answer
 from smolagents_hardened.wire.frames import frame
-from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Call, Chunk, Done, Hello, Log, Ready, Values
+from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Call, Chunk, Done, Hello, Listing, Log, Ready, Values
 from smolagents_hardened.wire.schema import to_body
 from smolagents_hardened.wire.values import encode
 
@@ -172,7 +172,7 @@ def test_an_interrupt_before_done_is_reported_with_its_reason() -> None:
 @pytest.mark.parametrize("is_at_once", [True, False])
 def test_what_was_said_before_run_is_a_violation(is_at_once: bool) -> None:
     """[R10] After a step that was cut short: what waits on the wire before RUN is of no step, so it is Broke."""
-    said = threading.Event()
+    said, has_ended = threading.Event(), threading.Event()
 
     def guest(end: Guest) -> None:
         end.send(HELLO)
@@ -181,6 +181,7 @@ def test_what_was_said_before_run_is_a_violation(is_at_once: bool) -> None:
         end.interrupted.wait(5)
         early = (Log("early"), Call(7, "tool", (), {}), Done(2, "value"))
         end.send_at_once(Done(1, "interrupted"), *(early if is_at_once else ()))
+        has_ended.wait(5)
         end.send(*(() if is_at_once else early))
         said.set()
 
@@ -192,6 +193,7 @@ def test_what_was_said_before_run_is_a_violation(is_at_once: bool) -> None:
     first = session.run("code", 2.0)
     assert isinstance(first, LimitHit)
     assert not first.state_lost
+    has_ended.set()
     assert said.wait(5)
     second = session.run("code", 2.0)
     assert isinstance(second, Broke)
@@ -219,6 +221,30 @@ def test_an_answer_before_its_question_is_a_violation(early: bytes) -> None:
     else:
         assert session.get("x") == 7
     assert session.is_alive is not bool(early)
+    session.close()
+
+
+@pytest.mark.parametrize(("pause_s", "is_patient"), [(0.4, False), (0.0, True)])
+def test_slow_answers_are_not_waited_for_one_by_one(pause_s: float, is_patient: bool) -> None:
+    """[R8] A listing that comes name by name, each in time, is given up as a whole; at once and it is the control."""
+
+    def slow(end: Guest) -> None:
+        end.send(HELLO)
+        for number in range(10):
+            end.read()
+            time.sleep(pause_s)
+            end.send(Listing(((f"{number}", 1, 1),), number < 9))
+
+    session = Session(LyingBox(slow), LIMITS, serve, print)
+    session.open()
+    started = time.monotonic()
+    if is_patient:
+        assert len(session.list_files()) == 10
+    else:
+        with pytest.raises(BoxDied, match="did not answer"):
+            session.list_files()
+        assert time.monotonic() - started < 2.5
+    assert session.is_alive is is_patient
     session.close()
 
 

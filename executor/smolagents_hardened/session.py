@@ -38,6 +38,7 @@ from smolagents_hardened.wire.messages import (
 
 FINAL_WAIT_S = 1.0  # after a final answer, before the interrupt: the honest guest needs a millisecond
 DRAIN_S, QUIET_S = 2.0, 0.05  # most time for output that outlives its step; and the pause that ends it
+REFILL_S = 0.1  # what each order adds to the patience of all: a thousand slow answers may not take an hour each
 LEAST_SEND_S = 1.0  # a reply to a box that is being ended: it may be about to read
 CPU_CHARGE_FROM_S = 0.05  # shorter host work is not worth reading the box's CPU clock for
 
@@ -63,6 +64,7 @@ class Session(Orders):
         self._connection = Connection("host", Budget.from_limits(limits))
         self._seq = 0
         self._step: Step | None = None  # while a step runs
+        self._patience_s = limits.start_s  # for the answers to all orders until the next step
         self._interrupt_reason: str | None = None  # set by `interrupt`, read by the step's thread
         self._is_noisy = False  # the latest step was cut short: more of its output may be under way
         self.pictures = 0  # that the latest step has shown
@@ -105,7 +107,7 @@ class Session(Orders):
 
     def order(self, message: Message, blobs: Mapping[int, BytesLike], answer: type[Message]) -> Delivery:
         """Give an order between two steps and wait for its answer. On any error the box is gone."""
-        deadline = Deadline(self._clock, self._limits.start_s)
+        started, deadline = self._clock(), Deadline(self._clock, self._patience_s)
         try:
             self._send(message, blobs, deadline)
             return self._expect(answer, deadline)
@@ -114,6 +116,9 @@ class Session(Orders):
         except BaseException:
             self.close()
             raise
+        finally:
+            left_s = self._patience_s - (self._clock() - started)
+            self._patience_s = min(self._limits.start_s, left_s + REFILL_S)
 
     def _expect(self, kind: type[Message], deadline: Deadline) -> Delivery:
         while not deadline.has_passed():
@@ -133,7 +138,7 @@ class Session(Orders):
         if problem:
             return Raised("SyntaxError", f"Code parsing failed due to: SyntaxError: {problem}", "")
         self._seq += 1
-        self.pictures = 0
+        self.pictures, self._patience_s = 0, self._limits.start_s
         step = self._step = Step(self._seq, wall_s, Deadline(self._clock, wall_s))
         try:
             return self._run(step, code)
