@@ -9,8 +9,8 @@ import secrets
 from dataclasses import dataclass
 
 from smolagents_hardened.backends.base import SHARED_MEMORY, BoxRequest, may_start_processes
+from smolagents_hardened.backends.resource_limits import rlimits
 from smolagents_hardened.files.inputs import PLACE, Input
-from smolagents_hardened.limits import MIB, Limits
 
 Config = dict[str, object]
 
@@ -63,23 +63,6 @@ class Plan:
 def pick_user(*, is_mapped: bool) -> int:
     """A user number for one box."""
     return secrets.choice(MAPPED_USERS if is_mapped else USERS)
-
-
-def ulimits(limits: Limits) -> dict[str, int]:
-    """Each resource limit of the box, soft = hard, by the engine's name for it."""
-    return {
-        "core": 0,
-        "cpu": limits.cpu_s,  # seconds
-        "fsize": limits.scratch_bytes,
-        "memlock": 0,
-        "msgqueue": 0,
-        "nice": 0,
-        "nofile": limits.open_files,
-        "nproc": limits.tasks,
-        "rtprio": 0,
-        "sigpending": limits.tasks,
-        "stack": 8 * MIB,  # what Linux gives by default; each thread reserves as much address space
-    }
 
 
 def tmpfs(request: BoxRequest) -> dict[str, str]:
@@ -147,7 +130,7 @@ def host_config(plan: Plan) -> Config:
         "MemorySwap": limits.memory_bytes,  # memory and swap together: no swap
         "NanoCpus": round(limits.cpus * 1e9),
         "PidsLimit": limits.tasks,
-        "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in ulimits(limits).items()],
+        "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in rlimits(limits).items()],
         "OomScoreAdj": 500,  # when the whole host runs short, a box goes before anything else
         "LogConfig": {"Type": "none", "Config": {}},
         "IpcMode": "none",

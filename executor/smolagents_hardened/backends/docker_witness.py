@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smolagents_hardened.backends.docker_config import SCRATCH, Config, Plan, container_config, ulimits
+from smolagents_hardened.backends.docker_config import SCRATCH, Config, Plan, container_config
 from smolagents_hardened.backends.enforcement import Enforcement
+from smolagents_hardened.backends.resource_limits import rlimits
 from smolagents_hardened.backends.witness import Expected, Finding, combine, verdict
 from smolagents_hardened.backends.witness_kernel import belongs_to, kernel_findings
 from smolagents_hardened.backends.witness_report import Report, report_findings
@@ -79,7 +80,7 @@ def judge(witnesses: Witnesses, raw_report: Report | None) -> Enforcement:
             limits=plan.request.limits,
             user=None if witnesses.engine.is_user_mapped else plan.user,
             scratch=SCRATCH,
-            rlimits=ulimits(plan.request.limits),
+            rlimits=rlimits(plan.request.limits),
             files=objects(plan.bound),
             profile=plan.request.profile,
         )

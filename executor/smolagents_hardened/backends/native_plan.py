@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from smolagents_hardened.backends import jail_unsafe as jail
 from smolagents_hardened.backends.base import SHARED_MEMORY, BoxRequest, may_start_processes
+from smolagents_hardened.backends.resource_limits import STACK_BYTES, rlimits
 from smolagents_hardened.files.inputs import PLACE
 from smolagents_hardened.limits import MIB, Limits
 
@@ -52,7 +53,6 @@ ENVIRONMENT = {
 # and for each thread the stack that the interpreter was started with.
 LEAN_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 LEAN_STACK_BYTES = 1 * MIB
-STACK_BYTES = 8 * MIB  # what Linux gives by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +126,6 @@ def spawner_settings(
 def kernel_user(host: Host, number: int) -> int:
     """The user id of a spawner's box `number` (from 1) as the host's kernel counts it."""
     return host.block + number if host.is_root else host.uid
-
-
-def rlimits(limits: Limits) -> dict[str, int]:
-    """Each resource limit of the box, soft = hard, by its lower-case name in `resource`."""
-    return {
-        "core": 0,
-        "cpu": limits.cpu_s,  # seconds
-        "fsize": limits.scratch_bytes,
-        "memlock": 0,
-        "msgqueue": 0,
-        "nice": 0,
-        "nofile": limits.open_files,
-        "nproc": limits.tasks,  # counted per user namespace since Linux 5.14: the box's own
-        "rtprio": 0,
-        "sigpending": limits.tasks,
-        "stack": STACK_BYTES,
-    }
 
 
 def address_bytes(limits: Limits) -> int:

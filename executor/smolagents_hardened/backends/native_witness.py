@@ -9,7 +9,8 @@ from pathlib import Path
 from smolagents_hardened.backends.base import BoxRequest, may_start_processes
 from smolagents_hardened.backends.enforcement import Enforcement, Level
 from smolagents_hardened.backends.native_cgroup import Group, settings
-from smolagents_hardened.backends.native_plan import MASKED, SCRATCH, Host, address_bytes, rlimits
+from smolagents_hardened.backends.native_plan import MASKED, SCRATCH, Host, address_bytes
+from smolagents_hardened.backends.resource_limits import rlimits
 from smolagents_hardened.backends.witness import Expected, Finding, combine, verdict
 from smolagents_hardened.backends.witness_kernel import LIMIT_LABELS, kernel_findings
 from smolagents_hardened.backends.witness_report import Report, report_findings
