@@ -37,12 +37,27 @@ class Handles:
         return handle
 
     def own(self, value: object) -> object:
-        """The same value with the host's own handles in it. Raises LookupError for an id of another session."""
+        """The same value with the host's own handles in it.
+
+        Raises LookupError for an id of another session, and TypeError for a handle among keys or in a set: objects that
+        compare equal would melt into one there, and what runs would have less in it than what was judged.
+        """
         return _mapped(value, lambda handle: self._own[handle.id])
 
     def resolve(self, value: object) -> object:
         """The same value with the objects in place of their handles. Raises LookupError as `own` does."""
         return _mapped(value, lambda handle: self._objects[handle.id])
+
+
+def _plain(value: object) -> object:
+    """A key, or an element of a set, which holds no handle."""
+
+    def refuse(handle: Handle) -> object:
+        raise TypeError(
+            f"{handle.type_name}: a reference to a host object cannot be a key or in a set: use a list"
+        )
+
+    return _mapped(value, refuse)
 
 
 def _mapped(value: object, change: Callable[[Handle], object]) -> object:
@@ -54,9 +69,9 @@ def _mapped(value: object, change: Callable[[Handle], object]) -> object:
         case tuple():
             return tuple(_mapped(item, change) for item in value)
         case set() | frozenset():
-            return type(value)(_mapped(item, change) for item in value)
+            return type(value)(_plain(item) for item in value)
         case dict():
-            return {_mapped(key, change): _mapped(item, change) for key, item in value.items()}
+            return {_plain(key): _mapped(item, change) for key, item in value.items()}
     return value
 
 

@@ -158,6 +158,27 @@ def core_dump() -> str:
     return "none" if row.split()[4:6] == ["0", "0"] else "possible"
 
 
+def descriptors() -> str:
+    """Look for an open descriptor of anything but pipes and nothing."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{name}").split(":")[0])
+        except OSError:
+            continue  # the list itself had one, which is closed by now
+    others = found - {"pipe", "/dev/null"}
+    return f"others: {sorted(others)}" if others else "pipes"
+
+
+def kinds_of_limits() -> str:
+    """Look for a kind of resource without a bound; memory is bounded by other means than these."""
+    others = {"Max data size", "Max resident set", "Max address space", "Max file locks", "Max realtime timeout"}
+    with open("/proc/self/limits") as file:
+        rows = [line for line in file.readlines()[1:] if "unlimited" in line]
+    free = [row.split("  ")[0] for row in rows if row.split("  ")[0] not in others]
+    return f"unbounded: {free}" if free else "bounded"
+
+
 def scheduling() -> str:
     """Take a better place in the scheduler, or pin other processes."""
     answers = {answer(syscall, number, -1, -1, -1) for number in (141, 142, 144, 203, 251, 314)}
@@ -185,5 +206,7 @@ ATTACKS = (
     Attack("process.privilege", become_root, one_of("refused"), one_of("succeeded"), is_bounded=True),
     Attack("process.privilege", is_root, one_of("nobody"), one_of("a user of the host")),
     Attack("process.privilege", core_dump, one_of("none"), one_of("possible")),
+    Attack("process.descriptors", descriptors, one_of("pipes"), one_of("others")),
+    Attack("resources.kinds", kinds_of_limits, one_of("bounded"), one_of("unbounded")),
     Attack("process.privilege", scheduling, one_of("refused"), one_of("reached the kernel")),
 )

@@ -274,6 +274,33 @@ def test_a_handle_is_worth_nothing_in_another_session(make_executor: MakeExecuto
     assert used == []
 
 
+class Account(Database):
+    """A host object of which two with one name are equal, and count as one in a set and as a key."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Account) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+@proves("governance.judged", "governance.handles")
+@pytest.mark.parametrize("argument", ["{a: 1, b: 2}", "{a, b}", "[{(a, 1): 1}]", "{frozenset({a})}", "[{'x': {b}}]"])
+def test_what_was_judged_does_not_melt_into_one(make_executor: MakeExecutor, argument: str) -> None:
+    """[R12] References cannot be keys or in a set, where the host's equal objects would be fewer than were judged."""
+    seen: list[object] = []
+    executor = make_executor(gate="off", governance=lambda call: seen.append(call) or Decision.allow())
+    executor.send_tools({"account": lambda: Account("x"), "pay": lambda x: seen.append(x)})
+    executor("a, b = account(), account()")
+    executor("type(a).__hash__ = lambda self: hash(self.id)")
+    judged = len(seen)
+    with pytest.raises(InterpreterError, match="TypeError"):
+        executor(f"pay({argument})")
+    assert len(seen) == judged
+    executor("pay([a, b, {'x': a}])")
+    assert len(seen) == judged + 2
+
+
 # ---- hooks -----------------------------------------------------------------------------------------------
 
 

@@ -220,3 +220,21 @@ def test_another_variable_is_not_what_was_asked_for() -> None:
     with pytest.raises((WireViolation, KeyError)):
         session.get("x")
     session.close()
+
+
+@proves("protocol.between_steps")
+@pytest.mark.parametrize("late", ["put(call(5))", "put(log('late'))", "put(done(seq=2))", "put(done(seq=1))", "act()"])
+def test_what_comes_between_two_steps_counts_for_nothing(make_executor: MakeExecutor, late: str) -> None:
+    """[R11] A thread that speaks between two steps calls no tool and prints nothing; by hand, it ends its session."""
+    executor, ran = make_executor(gate="off"), []
+    executor.send_tools({"act": lambda: ran.append(1)})
+    executor(
+        f"{TELLING}\nimport threading\ndef late():\n    time.sleep(0.2)\n    {late}\nthreading.Thread(target=late).start()"
+    )
+    time.sleep(0.6)
+    if late == "act()":
+        assert executor("'next'").output == "next"
+    else:
+        assert "broke its protocol" in failure(executor, "'next'")
+    assert ran == []
+    assert executor.state["_print_outputs"] == ""

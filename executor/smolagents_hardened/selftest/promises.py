@@ -17,7 +17,7 @@ PROMISES = {
     "R12": "Exact names, checked arguments, and what was judged is what runs",
     "R13": "The first final answer stands",
     "R14": "Every call is on record before it runs, and tampering with the record shows",
-    "R15": "No secret of the host reaches a box: no environment variable, no path",
+    "R15": "No secret of the host reaches a box: no environment variable, no path in a result or an error",
     "R16": "Nothing is shared between two sessions",
     "R17": "Nothing is left behind, also when the host process is killed",
     "R18": "A layer is claimed only as read back, and a missing required one refuses the box",
