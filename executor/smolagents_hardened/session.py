@@ -109,6 +109,7 @@ class Session(Orders):
         """Give an order between two steps and wait for its answer. On any error the box is gone."""
         started, deadline = self._clock(), Deadline(self._clock, self._patience_s)
         try:
+            self._drain(0, lambda _bytes: None)
             self._send(message, blobs, deadline)
             return self._expect(answer, deadline)
         except ConfigError:
@@ -153,8 +154,8 @@ class Session(Orders):
 
     def _run(self, step: Step, code: str) -> Outcome:
         try:
-            if self._is_noisy:  # raw bytes carry no step
-                self._drain(QUIET_S, lambda _bytes: None)
+            # Raw bytes carry no step; what a box says between two steps is no part of the next one.
+            self._drain(QUIET_S if self._is_noisy else 0, lambda _bytes: None)
             self._send(Run(step.seq, code), {}, step.deadline)
             while True:
                 self._press_on(step)

@@ -222,19 +222,44 @@ def test_another_variable_is_not_what_was_asked_for() -> None:
     session.close()
 
 
+BETWEEN = (
+    f"{TELLING}\nimport threading\ndef late():\n    time.sleep(0.2)\n    SAY\nthreading.Thread(target=late).start()"
+)
+
+
 @proves("protocol.between_steps")
-@pytest.mark.parametrize("late", ["put(call(5))", "put(log('late'))", "put(done(seq=2))", "put(done(seq=1))", "act()"])
-def test_what_comes_between_two_steps_counts_for_nothing(make_executor: MakeExecutor, late: str) -> None:
-    """[R11] A thread that speaks between two steps calls no tool and prints nothing; by hand, it ends its session."""
+@pytest.mark.parametrize("late", ["put(call(5))", "put(log('late'))", "put(done(seq=2))", "put(done(seq=1))"])
+def test_what_is_said_between_two_steps_ends_the_box(make_executor: MakeExecutor, late: str) -> None:
+    """[R10] [R11] A thread that speaks between two steps calls no tool, prints nothing and answers for no later step."""
     executor, ran = make_executor(gate="off"), []
     executor.send_tools({"act": lambda: ran.append(1)})
-    executor(
-        f"{TELLING}\nimport threading\ndef late():\n    time.sleep(0.2)\n    {late}\nthreading.Thread(target=late).start()"
-    )
+    executor(BETWEEN.replace("SAY", late))
     time.sleep(0.6)
-    if late == "act()":
-        assert executor("'next'").output == "next"
-    else:
-        assert "broke its protocol" in failure(executor, "'next'")
+    assert "broke its protocol" in failure(executor, "'next'")
     assert ran == []
     assert executor.state["_print_outputs"] == ""
+    assert executor("'next'").output == "next"
+
+
+@proves("protocol.between_steps")
+def test_a_tool_called_between_two_steps_does_not_run(make_executor: MakeExecutor) -> None:
+    """[R11] A thread's honest call between two steps fails where it is made, and costs no state."""
+    executor, ran = make_executor(gate="off"), []
+    executor.send_tools({"act": lambda: ran.append(1)})
+    executor("kept = 1")
+    executor(BETWEEN.replace("SAY", "act()"))
+    time.sleep(0.6)
+    assert executor("kept").output == 1
+    assert ran == []
+
+
+@proves("protocol.between_steps")
+def test_a_variable_told_in_advance_is_not_believed(make_executor: MakeExecutor) -> None:
+    """[R10] An answer that lies ready before it was asked for ends the box: nobody asked."""
+    executor = make_executor(gate="off")
+    told = 'put(message(type="values", values={"x": 666}, missing=[], opaque={}))'
+    executor("x = 1")
+    executor(BETWEEN.replace("SAY", told))
+    time.sleep(0.6)
+    with pytest.raises(WireViolation):
+        executor.state["x"]
