@@ -53,9 +53,7 @@ def _plain(value: object) -> object:
     """A key, or an element of a set, which holds no handle."""
 
     def refuse(handle: Handle) -> object:
-        raise TypeError(
-            f"{handle.type_name}: a reference to a host object cannot be a key or in a set: use a list"
-        )
+        raise TypeError(f"{handle.type_name}: a reference to a host object cannot be a key or in a set: use a list")
 
     return _mapped(value, refuse)
 
