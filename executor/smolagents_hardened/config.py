@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from smolagents_hardened.backends.base import Backend
-from smolagents_hardened.backends.enforcement import LAYERS, REQUIRED
+from smolagents_hardened.backends.enforcement import LAYERS, REQUIRED, REQUIRED_WITHOUT_NAMESPACES
 from smolagents_hardened.calling import ANY_TOOL
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.files import inputs
@@ -26,6 +26,7 @@ from smolagents_hardened.governance.reload import PolicyFile
 from smolagents_hardened.limits import Limits
 
 BACKENDS = ("auto", "native", "docker")
+BARE = "landlock"  # as the whole of `require`: a box without namespaces
 GATES = ("standard", "strict", "off")
 # smolagents' own: what a snippet may always import (utils.BASE_BUILTIN_MODULES).
 ALWAYS_AUTHORIZED = (
@@ -224,6 +225,8 @@ def _gate(gate: str) -> Gate:
 def _required(require: Sequence[str] | str | None) -> frozenset[str]:
     if require is None:
         return REQUIRED
+    if require == BARE:
+        return REQUIRED_WITHOUT_NAMESPACES
     names = frozenset([require] if isinstance(require, str) else require)
     unknown = sorted(names - set(LAYERS))
     if unknown:
@@ -234,7 +237,13 @@ def _required(require: Sequence[str] | str | None) -> frozenset[str]:
 def _profile(options: Options) -> str:
     if not isinstance(options.processes, bool):
         raise ConfigError(f"processes must be True or False, not {options.processes!r}")
-    return "processes" if options.processes else "default"
+    if options.require != BARE:
+        return "processes" if options.processes else "default"
+    if options.backend not in ("auto", "native"):
+        raise ConfigError("require='landlock' is a level of backend 'native': leave it out, or name that backend")
+    if options.processes or options.files:
+        raise ConfigError("require='landlock' does without namespaces, and so without `processes` and `files`")
+    return BARE
 
 
 def _functions(functions: Mapping[str, object] | None) -> Mapping[str, Callable[..., object]]:

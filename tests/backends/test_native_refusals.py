@@ -153,7 +153,7 @@ def test_a_refusing_host_is_explained(
     text = native_causes.refusal("clone: refused", number)
     assert told in text
     assert "backend='docker'" in text
-    assert "require=[...]" in text
+    assert "backend='native', require='landlock'" in text
 
 
 def test_an_old_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

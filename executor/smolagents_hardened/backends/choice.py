@@ -32,7 +32,7 @@ def choose(
     if wanted != "auto":
         return _make(wanted, request, say, imports)
     causes = []
-    for name in IN_ORDER:
+    for name in IN_ORDER if profile != "landlock" else ("native",):
         try:
             backend = _make(name, request, say, imports)
         except BackendError as error:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from smolagents_hardened.backends import payload
 from smolagents_hardened.backends.base import BoxRequest, Manifest
-from smolagents_hardened.errors import BackendError, BackendUnavailable
+from smolagents_hardened.errors import BackendError, BackendUnavailable, ConfigError
 
 try:
     import docker
@@ -86,6 +86,8 @@ class DockerBackend:
 
     def start(self, request: BoxRequest) -> DockerBox:
         """Start a box. Raises BackendUnavailable or NotEnforced; never leaves half a box behind."""
+        if request.profile == "landlock":
+            raise ConfigError("require='landlock' is a level of backend 'native'; leave it out with backend 'docker'")
         manifest = self.manifest()
         docker_owner.watch(self._client)
         with docker_engine.translated("remove what an earlier box left"):

@@ -48,6 +48,12 @@ OPTIONAL = frozenset({"landlock"})  # a kernel without it still has two layers i
 REQUIRED = frozenset(LAYERS) - OPTIONAL
 
 
+# What is required of a box that its user has asked for without namespaces (require="landlock").
+REQUIRED_WITHOUT_NAMESPACES = frozenset(
+    {"seccomp_start", "seccomp_run", "no_new_privileges", "memory", "cpu", "file_limits", "output", "landlock"}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Enforcement:
     """The layers of one box, as read back, in the order of LAYERS; and in what it was asked to be weaker."""

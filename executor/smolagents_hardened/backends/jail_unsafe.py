@@ -40,6 +40,7 @@ MOUNT_ATTR_FIXED = 1 | 2 | 4 | 8  # RDONLY, NOSUID, NODEV, NOEXEC
 
 # prctl(2), linux/prctl.h, linux/securebits.h
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 1, 4, 24, 28
+PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
 # NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE, each with its lock; KEEP_CAPS stays off and locked
 SECUREBITS = 0b11101111
@@ -87,11 +88,14 @@ def _libc() -> ctypes.PyDLL:
 
 
 def clone(flags: int) -> tuple[int, int]:
-    """Fork into the new namespaces of `flags`; (pid, pidfd) in the parent, (0, -1) in the child.
+    """Fork into the new namespaces of `flags`, if any; (pid, pidfd) in the parent, (0, -1) in the child.
 
     The caller has one thread only. Python's own fork hooks run, glibc's do not: what they would repair is its cached
     thread id, and that is right here, because the spawner and a box are both the first process of a pid namespace.
     """
+    if not flags:  # then the cached thread id would be wrong
+        pid = os.fork()
+        return (pid, os.pidfd_open(pid)) if pid else (0, -1)
     pidfd = ctypes.c_int(-1)
     python = ctypes.pythonapi
     python.PyOS_BeforeFork()
@@ -199,7 +203,15 @@ def join_new_keyring() -> None:
 
 def die_with_parent() -> None:
     """SIGKILL when the parent ends; a change of ids clears it, prctl(2), so it comes after that."""
+    parent = os.getppid()
     must("parent death signal", "prctl", PR_SET_PDEATHSIG, 9, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)  # it has ended before
+
+
+def adopt_orphans() -> None:
+    """Be the parent of every descendant whose own parent has ended, prctl(2): without a pid namespace that is init."""
+    must("subreaper", "prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def show_to_self() -> None:
@@ -207,8 +219,8 @@ def show_to_self() -> None:
     must("dumpable", "prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
-def drop_capabilities() -> None:
-    """Empty all five sets, and lock the secure bits: no exec and no change of ids fills one again, capabilities(7)."""
+def lock_capabilities() -> None:
+    """Empty the sets that an exec draws from; lock the secure bits: no change of ids fills a set, capabilities(7)."""
     must("secure bits", "prctl", PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0)
     for capability in range(MOST_CAPABILITIES):
         try:
@@ -218,6 +230,10 @@ def drop_capabilities() -> None:
                 raise
             break  # past the last capability of this kernel
     must("ambient set", "prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+
+
+def drop_capabilities() -> None:
+    """Empty the other three."""
     # struct __user_cap_header_struct { __u32 version; int pid; } and twice three empty __u32
     header = LINUX_CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4)
     must("capabilities", "capset", header, bytes(24))

@@ -19,10 +19,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from smolagents_hardened.backends import native_cgroup, native_files, native_plan, native_root, native_scope
+from smolagents_hardened.backends import (
+    native_bare,
+    native_cgroup,
+    native_files,
+    native_plan,
+    native_root,
+    native_scope,
+    native_scratch,
+)
 from smolagents_hardened.backends.base import BoxRequest, Manifest
 from smolagents_hardened.backends.enforcement import LAYERS
-from smolagents_hardened.backends.native_box import NativeBox, read_line
+from smolagents_hardened.backends.native_box import BareBox, NativeBox, read_line
 from smolagents_hardened.backends.native_causes import refusal
 from smolagents_hardened.backends.native_cgroup import Group
 from smolagents_hardened.backends.native_channel import PipeChannel
@@ -94,6 +102,7 @@ class NativeBackend:
 
     def _start(self, root: Root, request: BoxRequest) -> NativeBox:
         with contextlib.ExitStack() as undo:
+            native_bare.refuse_what_takes_a_mount(request.profile, request.files)
             spawner = self._scoped(root, request)
             group = self._group(request, None if spawner is None else spawner.scope)
             undo.callback(_remove, group)
@@ -105,6 +114,8 @@ class NativeBackend:
                 request, spawner.host, number, has_memory_group="memory" in group.directories, cpus=cpus
             )
             user = native_plan.kernel_user(spawner.host, number)
+            if native_bare.is_bare(request.profile):
+                plan = _without_namespaces(plan, root, spawner.host, request.limits, undo)
             box = _spawn(Job(request, spawner, self._plan(plan), group, user), root.manifest, undo)
             undo.pop_all()
         return box
@@ -168,11 +179,26 @@ def shared(kind: Kind, progress: Callable[[str], None]) -> Spawner:
 
 def _settings(host: Host, preload: tuple[str, ...], kind: Kind) -> dict[str, object]:
     groups = native_cgroup.own_groups()
-    return native_plan.spawner_settings(host, preload, groups, is_lean=kind.is_lean, profile=kind.profile)
+    made = native_plan.spawner_settings(host, preload, groups, is_lean=kind.is_lean, profile=kind.profile)
+    if not native_bare.is_bare(kind.profile):
+        return made
+    return native_bare.spawner_settings(made, kind.root, preload) | {"scratches": native_scratch.patterns()}
+
+
+def _without_namespaces(plan: Plan, root: Root, host: Host, limits: Limits, undo: contextlib.ExitStack) -> Plan:
+    """The plan for a box in a scratch directory that is made for it, and removed where the box does not start."""
+    place = native_scratch.place(has_memory_group="as" not in plan.rlimits)
+    native_bare.refuse_closed(root.path, host)
+    native_bare.refuse_closed(place, host)
+    scratch = native_scratch.make(place, plan.box_id if host.is_root else None)
+    undo.callback(native_scratch.remove, scratch)
+    return native_bare.bare(plan, host, limits, scratch)
 
 
 def _fresh(kind: Kind, progress: Callable[[str], None]) -> Spawner:
     native_cgroup.sweep()
+    if native_bare.is_bare(kind.profile):
+        native_scratch.sweep(native_plan.USERS if os.geteuid() == 0 else (os.geteuid(),))
     preload = kind.preload
     while True:
         host = native_plan.host_of(os.geteuid(), os.getegid())
@@ -214,8 +240,9 @@ def _spawn(job: Job, manifest: Manifest, undo: contextlib.ExitStack) -> NativeBo
     told = read_line(status, START_S)
     if "up" not in told:
         raise _refused(told)
-    witnesses = Witnesses(started.pid, job.request, job.spawner.host, job.user, job.group)
-    return NativeBox(started, PipeChannel(our_out, our_in, our_stderr), status, witnesses, manifest, job.spawner)
+    witnesses = Witnesses(started.pid, job.request, job.spawner.host, job.user, job.group, job.plan.scratch)
+    make = BareBox if native_bare.is_bare(job.request.profile) else NativeBox
+    return make(started, PipeChannel(our_out, our_in, our_stderr), status, witnesses, manifest, job.spawner)
 
 
 def _files(job: Job, theirs: contextlib.ExitStack) -> list[int]:

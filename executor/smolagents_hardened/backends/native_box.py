@@ -9,9 +9,11 @@ import signal
 import threading
 import time
 
+from smolagents_hardened.backends import native_scratch
 from smolagents_hardened.backends.base import Exit, Manifest, may_start_processes
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.backends.native_channel import PipeChannel
+from smolagents_hardened.backends.native_scratch import Watch
 from smolagents_hardened.backends.native_witness import Witnesses, judge
 from smolagents_hardened.backends.polling import has_ended
 from smolagents_hardened.backends.spawner import Spawner, Started
@@ -159,6 +161,40 @@ class NativeBox:
             spent = " (as the CPU time limit and someone on the host do)" if name == "SIGKILL" else ""
             return Exit("signal", 128 - code, f"it was ended by {name}{spent}")
         return Exit("exit", code, f"it ended with status {code}")
+
+
+class BareBox(NativeBox):
+    """A box whose scratch is a directory of the host: it is ended where it writes too much, and its scratch with it."""
+
+    def __init__(
+        self,
+        started: Started,
+        channel: PipeChannel,
+        status: int,
+        witnesses: Witnesses,
+        manifest: Manifest,
+        spawner: Spawner,
+    ) -> None:
+        super().__init__(started, channel, status, witnesses, manifest, spawner)
+        self._excess = ""  # set by the watch before it kills
+        limits = witnesses.request.limits
+        self._watch = Watch(witnesses.scratch, limits.scratch_bytes, limits.scratch_files, self._end_for)
+
+    def close(self) -> None:
+        """End the box and remove its scratch too."""
+        super().close()
+        if os.getpid() == self._owner:
+            self._watch.stop()
+            native_scratch.remove(self._witnesses.scratch)
+
+    def _end_for(self, excess: str) -> None:
+        self._excess = excess
+        self.kill()
+
+    def _how(self, told: dict[str, object]) -> Exit:
+        if self._excess:
+            return Exit("killed", None, f"it was ended by the host: its scratch directory held {self._excess}")
+        return super()._how(told)
 
 
 def read_line(status: int, timeout_s: float) -> dict[str, object]:

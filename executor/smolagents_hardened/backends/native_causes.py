@@ -9,7 +9,8 @@ from pathlib import Path
 SYSCTL = Path("/proc/sys")
 OLDEST = (5, 3)  # CLONE_PIDFD and pidfd_open
 OTHERWISE = (
-    "or use Docker: backend='docker'; or name the layers that you can do without: require=[...], a weaker sandbox"
+    "or use Docker: backend='docker'; or, where nothing else can be had, a weaker sandbox without namespaces:"
+    " backend='native', require='landlock'"
 )
 
 

@@ -29,13 +29,17 @@ MASKED = (
 )
 
 NAMESPACES = (
-    jail.CLONE_NEWNS | jail.CLONE_NEWPID | jail.CLONE_NEWNET | jail.CLONE_NEWIPC | jail.CLONE_NEWUTS
-)  # and a user namespace, without which no box is cloned at all
+    jail.CLONE_NEWUSER
+    | jail.CLONE_NEWNS
+    | jail.CLONE_NEWPID
+    | jail.CLONE_NEWNET
+    | jail.CLONE_NEWIPC
+    | jail.CLONE_NEWUTS
+)
 
 # -I: no environment, no user site. -S: no site directory. -B: no byte code written.
 PYTHON = ("/usr/local/bin/python3", "-I", "-S", "-B", "-c")
 START = (
-    "import sys; sys.path.insert(0, '/opt/hardened'); "
     "from smolagents_hardened.guest.__main__ import main as guest; "
     "from smolagents_hardened.backends.spawner_loop import main; main(guest)"
 )
@@ -75,15 +79,17 @@ class Plan:
 
     profile: str
     limits: str  # JSON, as the guest takes it
-    uid_map: str
+    uid_map: str  # "" where there is no user namespace
     gid_map: str
     rlimits: dict[str, int]
     mounts: list[list[object]]
     namespaces: int = NAMESPACES
     unshare: int = jail.CLONE_NEWCGROUP  # after the box is in its cgroup, which then is its root
-    box_id: int = BOX_ID
+    box_id: int | None = BOX_ID  # None: it stays who it is
     drop_groups: bool = True
     hostname: str = "box"
+    scratch: str = SCRATCH
+    environment: dict[str, str] = field(default_factory=dict)  # beside that of the spawner
     oom_score_adj: int = 500  # when the whole host runs short, a box goes before anything else
     cpus: list[int] = field(default_factory=list)  # to be pinned to; empty where a cgroup bounds the CPU
     filter: str = "default.start.bpf"
@@ -115,12 +121,19 @@ def spawner_settings(
         "gid_map": maps[1],
         "deny_setgroups": not host.is_root,
         "groups": groups,
+        "namespaces": NAMESPACES,
+        "scratches": [],
         "places": [SHARED_MEMORY] if may_start_processes(profile) else [],
         "root_flags": jail.MS_RDONLY | jail.MS_NOSUID | jail.MS_NODEV,
-        "command": [*PYTHON, START, json.dumps(list(preload))],
+        "command": [*PYTHON, start("/opt/hardened"), json.dumps(list(preload))],
         "environment": ENVIRONMENT | LEAN_ENVIRONMENT if is_lean else ENVIRONMENT,
         "stack_bytes": LEAN_STACK_BYTES if is_lean else STACK_BYTES,
     }
+
+
+def start(home: str) -> str:
+    """The program of a spawner whose guest lies in `home`."""
+    return f"import sys; sys.path.insert(0, {home!r}); {START}"
 
 
 def kernel_user(host: Host, number: int) -> int:

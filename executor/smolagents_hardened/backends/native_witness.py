@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from smolagents_hardened.backends import native_bare_witness
 from smolagents_hardened.backends.base import BoxRequest, may_start_processes
 from smolagents_hardened.backends.enforcement import Enforcement, Level
+from smolagents_hardened.backends.native_bare import is_bare
 from smolagents_hardened.backends.native_cgroup import Group, settings
 from smolagents_hardened.backends.native_plan import MASKED, SCRATCH, Host, address_bytes
 from smolagents_hardened.backends.resource_limits import rlimits
@@ -29,6 +31,7 @@ class Witnesses:
     host: Host
     user: int  # as this host numbers it
     group: Group
+    scratch: str = SCRATCH
 
 
 def judge(witnesses: Witnesses, raw_report: Report) -> Enforcement:
@@ -41,11 +44,29 @@ def judge(witnesses: Witnesses, raw_report: Report) -> Enforcement:
         files=objects(witnesses.request.files),
         profile=witnesses.request.profile,
     )
+    if is_bare(witnesses.request.profile):
+        return combine("native", _bare(witnesses, expected, raw_report), witnesses.request.profile)
     findings = kernel_findings(witnesses.pid, expected, with_groups=False)
     findings += [_namespaces(witnesses), _proc(witnesses), _user(witnesses), _output(witnesses)]
     findings += [look(witnesses) for look in (_memory, _tasks, _cpu)]
     findings += report_findings(raw_report, expected)
     return combine("native", findings, witnesses.request.profile)
+
+
+def _bare(witnesses: Witnesses, expected: Expected, raw_report: Report) -> list[Finding]:
+    limits, is_root, groups = witnesses.request.limits, witnesses.host.is_root, witnesses.group.directories
+    if not is_root:  # it counts every task of the user: see below
+        expected = replace(expected, rlimits={k: v for k, v in expected.rlimits.items() if k != "nproc"})
+    expected = replace(expected, user=None)
+    findings = native_bare_witness.same(kernel_findings(witnesses.pid, expected, with_groups=False))
+    findings += native_bare_witness.same(report_findings(raw_report, expected))
+    findings += native_bare_witness.told(raw_report, _status(witnesses.pid), is_root=is_root)
+    bound = limits.open_files, limits.scratch_bytes
+    findings.append(native_bare_witness.scratch(witnesses.scratch, *bound, has_memory_group="memory" in groups))
+    nproc = _rlimit(witnesses.pid, "RLIMIT_NPROC")
+    counted = native_bare_witness.tasks(*nproc, limits.tasks, is_root=is_root)
+    findings.append(_bound(witnesses, "tasks", "pids") if "pids" in groups else counted)
+    return [*findings, _memory(witnesses), _cpu(witnesses)]
 
 
 def _namespaces(witnesses: Witnesses) -> Finding:

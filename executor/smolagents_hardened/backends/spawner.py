@@ -18,7 +18,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from smolagents_hardened.backends import native_cgroup, native_scope, rootfs
+from smolagents_hardened.backends import native_cgroup, native_scope, native_scratch, rootfs
 from smolagents_hardened.backends.native_causes import refusal
 from smolagents_hardened.backends.native_plan import Host
 from smolagents_hardened.errors import BackendError, BackendUnavailable
@@ -27,6 +27,7 @@ BOXES_EACH = 1000  # the boxes of one spawner share what a clone cannot change: 
 READY_S = 60.0  # to the first answer: pandas takes a second on an idle machine
 ANSWER_S = 20.0  # one clone takes milliseconds, also on a loaded machine
 END_S = 5.0  # from the end of the control socket to the end of the spawner, which does nothing in between
+FAREWELL = b"farewell"  # as in spawner_loop.py: this process lives on
 MESSAGE_BYTES = 64 * 1024
 SOURCE = Path(__file__).resolve().parents[2]
 LAUNCH = (
@@ -140,6 +141,9 @@ class Spawner:
 
     def close(self) -> None:
         """End it, and with it every box of it. Idempotent."""
+        with contextlib.suppress(OSError):
+            self._control.settimeout(0)
+            self._control.send(FAREWELL)
         self._control.close()
         if self._process is not None and self._owner == os.getpid():
             try:
@@ -214,6 +218,7 @@ def close_all() -> None:
     for spawner in list(_OPEN):
         spawner.close()
     native_cgroup.remove_own()  # of boxes that nobody has closed
+    native_scratch.remove_own()
 
 
 if hasattr(os, "register_at_fork"):

@@ -23,21 +23,15 @@ import time
 from typing import Any
 
 from smolagents_hardened.backends import jail_unsafe as jail
+from smolagents_hardened.backends import native_scratch
 
 CONTROL = 3  # the descriptor of the control socket, in the launcher and in the spawner
 GATHER = "/tmp"  # nosec B108 - a directory that every Linux has, covered by a tmpfs in the child's own mount namespace
 NEW_ROOT = f"{GATHER}/root"
 DEVICES = ("null", "zero", "full", "random", "urandom")
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
-EVERY_NAMESPACE = (
-    jail.CLONE_NEWUSER
-    | jail.CLONE_NEWNS
-    | jail.CLONE_NEWPID
-    | jail.CLONE_NEWNET
-    | jail.CLONE_NEWIPC
-    | jail.CLONE_NEWUTS
-)
 REMOVE_S = 5.0
+LET_GO = 3  # the status of a spawner whose host has let go without a farewell (spawner_loop.py)
 FAILED = 70  # exit status: the reason went out on the control socket
 
 Settings = dict[str, Any]  # made by native_plan.spawner_settings, plain JSON
@@ -51,19 +45,34 @@ def main() -> None:
     jail.close_all_but(CONTROL)
     try:
         ready, go = os.pipe()
-        pid, _ = jail.clone(EVERY_NAMESPACE)
+        jail.adopt_orphans()
+        pid, _ = jail.clone(settings["namespaces"])
         if pid == 0:
             become_spawner(settings, ready, go)
-        jail.write_maps(pid, settings["uid_map"], settings["gid_map"], deny_setgroups=settings["deny_setgroups"])
+        if settings["namespaces"]:
+            jail.write_maps(pid, settings["uid_map"], settings["gid_map"], deny_setgroups=settings["deny_setgroups"])
         os.write(go, b"!")
     except OSError as error:
         fail(error)
     os.close(CONTROL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is the host's business
     _, status = os.waitpid(pid, 0)
-    if os.getppid() != host:
+    with contextlib.suppress(ChildProcessError):
+        while os.wait():  # boxes without a pid namespace, which their spawner has taken along
+            pass
+    code = os.waitstatus_to_exitcode(status)
+    if code == LET_GO and has_ended(host):
         remove_groups(settings["groups"])
-    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+        remove_scratches(settings["scratches"])
+    os._exit(code & 0xFF)
+
+
+def has_ended(host: int) -> bool:
+    """Whether the host has; the kernel closes what a killed process had open before it gives its children away."""
+    deadline = time.monotonic() + REMOVE_S
+    while os.getppid() == host and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return os.getppid() != host
 
 
 def become_spawner(settings: Settings, ready: int, go: int) -> None:
@@ -71,7 +80,11 @@ def become_spawner(settings: Settings, ready: int, go: int) -> None:
     try:
         os.close(go)
         if os.read(ready, 1) == b"!":
-            enter_root(settings)
+            if settings["namespaces"]:
+                enter_root(settings)
+            jail.die_with_parent()
+            jail.join_new_keyring()
+            execute(settings)
     except OSError as error:
         fail(error)
     finally:
@@ -79,16 +92,18 @@ def become_spawner(settings: Settings, ready: int, go: int) -> None:
 
 
 def enter_root(settings: Settings) -> None:
-    """Be root of the new user namespace, make the root file system, execute its interpreter. Never returns."""
+    """Be root of the new user namespace, make the root file system, and have it as /."""
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     if not settings["deny_setgroups"]:
         os.setgroups([])
-    jail.die_with_parent()
     jail.show_to_self()
-    jail.join_new_keyring()
     jail.set_hostname("box")
     make_root(settings["root_flags"], settings["places"])
+
+
+def execute(settings: Settings) -> None:
+    """Execute the interpreter of the root. Never returns."""
     hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
     resource.setrlimit(resource.RLIMIT_STACK, (settings["stack_bytes"], hard))  # read by the C library at its start
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -105,6 +120,16 @@ def remove_groups(patterns: list[str]) -> None:
         for path in left:
             with contextlib.suppress(OSError):
                 os.rmdir(path)
+        time.sleep(0.005)
+
+
+def remove_scratches(patterns: list[str]) -> None:
+    """The same for directories of boxes without a mount namespace; a box that is not gone yet may still write."""
+    deadline = time.monotonic() + REMOVE_S
+    while (left := [path for pattern in patterns for path in glob.glob(pattern)]) and time.monotonic() < deadline:
+        for path in left:
+            with contextlib.suppress(OSError):
+                native_scratch.remove(path)
         time.sleep(0.005)
 
 

@@ -23,11 +23,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from smolagents_hardened.backends import jail_unsafe as jail
-from smolagents_hardened.backends.spawner_box import enter
+from smolagents_hardened.backends.spawner_box import HOME, enter
 
 CONTROL = 3  # the descriptor that the launcher leaves
-PACKAGES = "/opt/packages"
+# /opt/packages of the root
+PACKAGES = os.path.join(os.path.dirname(HOME), "packages")
 MOST_DESCRIPTORS = 16  # of one request: four pipes, the tree of files and the cgroup files
+FAREWELL = b"farewell"  # in place of a request: the host closes this spawner, and lives on
+LET_GO = 3  # exit status: the control socket was closed without it, as the kernel does for a host that is killed
 REQUEST_BYTES = 64 * 1024
 
 Plan = dict[str, Any]  # made by native_plan.py
@@ -78,8 +81,8 @@ def serve(control: socket.socket, run_guest: Callable[[], None]) -> None:
                 collect(descriptor, *boxes.pop(descriptor))
                 continue
             raw_request, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, MOST_DESCRIPTORS)
-            if not raw_request:
-                os._exit(0)
+            if raw_request in (b"", FAREWELL):
+                os._exit(0 if raw_request else LET_GO)
             started = start(control, json.loads(raw_request), descriptors, run_guest)
             if started is not None:
                 pid, pidfd, status = started
@@ -94,12 +97,13 @@ def start(
     ready, go = os.pipe()
     status = descriptors[3]
     try:
-        pid, pidfd = jail.clone(plan["namespaces"] | jail.CLONE_NEWUSER)
+        pid, pidfd = jail.clone(plan["namespaces"])
         if pid == 0:
             become_box(plan, descriptors, ready, go, run_guest)
         kept = status
         try:
-            jail.write_maps(pid, plan["uid_map"], plan["gid_map"], deny_setgroups=False)
+            if plan["uid_map"]:
+                jail.write_maps(pid, plan["uid_map"], plan["gid_map"], deny_setgroups=False)
             os.write(go, b"!")
         except OSError:
             os.kill(pid, 9)
@@ -122,6 +126,7 @@ def become_box(plan: Plan, descriptors: list[int], ready: int, go: int, run_gues
     try:
         os.close(go)
         if os.read(ready, 1) == b"!" and confine(plan, descriptors):
+            os.environ.update(plan["environment"])
             differ()
             sys.argv = ["box", plan["profile"], plan["limits"]]
             run_guest()
@@ -154,6 +159,7 @@ def differ() -> None:
     tempfile = sys.modules.get("tempfile")
     if tempfile is not None:
         tempfile._name_sequence = None  # type: ignore[attr-defined]
+        tempfile.tempdir = None  # type: ignore[attr-defined]
     ssl = sys.modules.get("ssl")
     if ssl is not None:
         ssl.RAND_add(os.urandom(48), 48.0)

@@ -17,14 +17,17 @@ from typing import NoReturn
 from smolagents_hardened.guest import processes
 from smolagents_hardened.guest.leaving import Interrupts
 from smolagents_hardened.guest.link import Link
-from smolagents_hardened.guest.lockdown_unsafe import lock_down, lock_down_to_wait
+from smolagents_hardened.guest.lockdown_unsafe import READABLE_OF_A_HOST, bound_to_this, lock_down, lock_down_to_wait
 from smolagents_hardened.guest.worker import Worker
 from smolagents_hardened.wire.budget import Budget
 from smolagents_hardened.wire.connection import Connection
 from smolagents_hardened.wire.messages import PROTOCOL_VERSION, Hello
 
-HOME = "/opt/hardened"
-PACKAGES = "/opt/packages"
+# /opt/hardened and /opt/packages; beneath another directory than / where the box has no mount namespace to make it /.
+HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PACKAGES = os.path.join(os.path.dirname(HOME), "packages")
+IMAGE = os.path.dirname(os.path.dirname(HOME))
+BARE = "landlock"  # the profile without namespaces
 SCRATCH = "/tmp"  # nosec B108 - a tmpfs of the box's own
 WIRE_IN, WIRE_OUT = 200, 201  # far from 0, 1 and 2, below every limit on open files
 
@@ -41,7 +44,11 @@ def main() -> None:
         filter_bytes = file.read()
     take_over_descriptors()
     sys.path.append(PACKAGES)
-    os.chdir(SCRATCH)
+    if profile != BARE:  # there the backend has chosen the place
+        os.chdir(SCRATCH)
+    if profile == BARE:
+        report = lock_down(bound_to_this(filter_bytes), os.getcwd(), limits, (IMAGE, *READABLE_OF_A_HOST))
+        serve(report, limits)
     if profile != processes.PROFILE:
         serve(lock_down(filter_bytes, SCRATCH, limits), limits)
     processes.stay_behind(lambda: lock_down_to_wait(filter_bytes, limits), (WIRE_IN, WIRE_OUT))

@@ -75,11 +75,15 @@ PENDING_SIGNALS = 64  # enough for handlers; queued real-time signals are kernel
 
 # The image, the user's files, and what Python asks of /proc; not the rest of /proc, which tells of the host (its
 # command line, its disks).
-READABLE = (
-    *("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt", "/files"),
+READABLE_BESIDE = (
     *("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"),
     *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/version"),
 )
+READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt", "/files", *READABLE_BESIDE)
+# Where / is the host's: what the standard library opens as soon as it sees that it is there, the same on every host.
+READABLE_OF_A_HOST = ("/usr/share/zoneinfo", "/etc/mime.types", *READABLE_BESIDE)
+# Stands in a compiled filter for the pid of a runner that is not process 1 (confinement/profile.py).
+OWN_PID = 0x7FFF0F1D
 
 
 def lock_down(
@@ -171,7 +175,7 @@ def forbid_gaining() -> None:
 
 
 def drop_capabilities() -> None:
-    """Empty all five sets, or find them empty; a set that stays filled is an error."""
+    """Empty the sets, or find them empty; one that stays filled is an error."""
     if has_capabilities():
         for capability in range(MOST_CAPABILITIES):
             if prctl(PR_CAPBSET_DROP, capability) == -errno.EINVAL:
@@ -185,15 +189,24 @@ def drop_capabilities() -> None:
 
 
 def has_capabilities() -> bool:
-    """Say whether any of the five sets holds anything, read from the kernel."""
+    """Say whether any set holds anything, read from the kernel.
+
+    But for the bounding set, which only who has a capability can empty; whether a full one is good enough is the host's
+    business: it limits what an exec can gain.
+    """
     status = readback.read_status()
-    return any(int(str(status[name]), 16) for name in readback.CAPABILITY_SETS)
+    return any(int(str(status[name]), 16) for name in readback.CAPABILITY_SETS if name != "CapBnd")
 
 
 def hide_from_others() -> int:
     """Make /proc/self/mem, environ and the like root's, proc(5); return the flag read back."""
     must("dumpable", prctl(PR_SET_DUMPABLE, 0))
     return must("dumpable", prctl(PR_GET_DUMPABLE))
+
+
+def bound_to_this(filter_bytes: bytes) -> bytes:
+    """The filter of a runner whose pid is known only here: the one process that it may signal is itself."""
+    return filter_bytes.replace(OWN_PID.to_bytes(4, "little"), os.getpid().to_bytes(4, "little"))
 
 
 def install_filter(filter_bytes: bytes) -> None:
