@@ -10,7 +10,7 @@ from pathlib import Path
 import docker
 import pytest
 from tests.support.docker_boxes import Boxes, ChangedBackend
-from tests.support.native_boxes import Sessions, make_nobodys_cache
+from tests.support.native_boxes import Sessions, make_nobodys_cache, make_open_cache
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +44,15 @@ def sessions() -> Iterator[Sessions]:
     made = Sessions()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def open_cache() -> Iterator[Path]:
+    """A cache directory of this user's that is not beneath a home, so that a box of root's own number may enter it."""
+    home = Path(tempfile.mkdtemp(prefix="open-", dir="/var/tmp"))
+    make_open_cache(home)
+    yield home
+    shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")

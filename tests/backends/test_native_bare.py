@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from smolagents.local_python_executor import InterpreterError
 from tests.attacks.test_profiles import landlock_failures
-from tests.support.native_boxes import until
+from tests.support.native_boxes import link_tree, until
 from tests.support.plain_user import run_as_nobody
 
 from smolagents_hardened import HardenedExecutor, Limits
-from smolagents_hardened.backends import native_scratch
+from smolagents_hardened.backends import native_root, native_scratch
 from smolagents_hardened.backends.base import BoxRequest
 from smolagents_hardened.backends.enforcement import REQUIRED_WITHOUT_NAMESPACES, Enforcement
 from smolagents_hardened.backends.native import NativeBackend
@@ -66,9 +66,9 @@ print(json.dumps([told, value, levels, started["profile"], started["warnings"]])
 
 
 @pytest.fixture
-def bare(nobodys_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HardenedExecutor]:
+def bare(open_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HardenedExecutor]:
     """An executor of this user whose box has no namespaces."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(nobodys_cache))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(open_cache))
     with HardenedExecutor(["*"], backend="native", require="landlock", gate="off", limits=LIMITS) as executor:
         yield executor
 
@@ -278,21 +278,20 @@ def test_a_host_that_is_killed_leaves_nothing(nobodys_cache: Path, end: str) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a plain user's box is himself, and needs no way for others")
-def test_a_cache_that_the_box_cannot_enter_is_told(
-    tmp_path: Path, nobodys_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_the_box_cannot_enter_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root's box has a number of its own; where the cache is closed to it, the error names the variable."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    (closed / "smolagents-hardened").symlink_to(nobodys_cache / "smolagents-hardened")
+    done = native_root.ensure(print).path.parent
+    link_tree(done, closed / "smolagents-hardened" / "roots" / done.name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(closed))
     with pytest.raises(BackendUnavailable, match="XDG_CACHE_HOME=/var/cache"):
         NativeBackend().start(BoxRequest(Limits(), "landlock", REQUIRED_WITHOUT_NAMESPACES))
 
 
-def test_it_is_attacked(nobodys_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_attacked(open_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """[R1] [R2] [R3] The attack programs get the answers of any box, but for those in the tables of the profile."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(nobodys_cache))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(open_cache))
     assert landlock_failures(tmp_path) == []
 
 

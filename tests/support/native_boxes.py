@@ -161,6 +161,13 @@ def until(holds: Callable[[], bool], within_s: float) -> bool:
     return True
 
 
+def make_open_cache(home: Path) -> None:
+    """Fill a cache directory of this user's with this installation's root file system; others may pass through it."""
+    done = native_root.ensure(print).path.parent
+    home.chmod(0o755)
+    link_tree(done, home / "smolagents-hardened" / "roots" / done.name)
+
+
 def make_nobodys_cache(home: Path) -> None:
     """Fill a cache directory that a plain user owns with this installation's root file system."""
     done = native_root.ensure(print).path.parent
