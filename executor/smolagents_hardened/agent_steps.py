@@ -5,6 +5,7 @@ RunStopped by itself is no Exception to smolagents: the step would stay in memor
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ class AgentSteps:
         self._name = name
         self._begins = begins
         self._task: TaskStep | None = None  # of the run that the governor knows of
+        self._lock = threading.Lock()  # smolagents makes the tool calls of one step in parallel
         self._is_closed = False
         self.take_stop: Callable[[], RunStopped | None] = lambda: None  # what stopped the run in the latest step, once
         self.logs: Callable[[], str] = str
@@ -38,10 +40,11 @@ class AgentSteps:
         """Tell the governor of a run that has begun since the last look."""
         steps = self._agent.memory.steps
         task = next((step for step in reversed(steps) if isinstance(step, TaskStep)), None)
-        if task is not None and task is not self._task:
-            self._task = task
-            if self._begins:
-                self._governor.begin(self._name, task.task)
+        with self._lock:
+            if task is not None and task is not self._task:
+                self._task = task
+                if self._begins:
+                    self._governor.begin(self._name, task.task)
 
     def close(self) -> None:
         """The governor is not told any more."""

@@ -63,12 +63,12 @@ def test_everything_can_be_json(tmp_path: Path) -> None:
         "shadow": False,
     }
     charter = from_options([], Options(**json.loads(json.dumps(options)))).charter
-    assert charter.grant is not None
+    assert charter.authority.grant is not None
     governor = charter.open("run")
     assert [budget.calls for grant in governor.grant.lineage for budget in grant.meter.budgets] == [9, 4]
     governor.close()
     governor.trail.close()
-    assert charter.prices == {"act": 2}
+    assert charter.authority.prices == {"act": 2}
     assert charter.keeping.signer is not None
 
 

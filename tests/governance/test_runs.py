@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from smolagents import ChatMessage, CodeAgent, ToolCallingAgent, tool
 from tests.support.backends import backend
 from tests.support.models import CallModel, CodeModel, PlanningModel
 
 from smolagents_hardened import Decision, RunStopped, register
+from smolagents_hardened.audit.schema import schema
+from smolagents_hardened.audit.verify import verify
 from smolagents_hardened.governed import govern
 
 MakeAgent = Callable[..., CodeAgent]
@@ -167,6 +172,31 @@ def test_a_tool_calling_agent_has_runs_too() -> None:
     assert kinds.count("refusal") == 2
     assert [one["used_tokens"] for one in left] == [6, 6]
     assert kinds.count("usage") == 6
+
+
+def test_parallel_calls_belong_to_one_run() -> None:
+    """Ten calls that a model asks for at once share the budget of the run, and its one record."""
+    rounds = [[("add", {})] * 10, [("final_answer", {"answer": "done"})]]
+    agent = ToolCallingAgent([add], CallModel(*rounds), verbosity_level=0)
+    with govern(agent, budgets=[{"calls": 4}]) as governed:
+        agent.run("go")
+        kinds = [(record["kind"], record.get("tool")) for record in governed.trail.records()]
+    assert kinds.count(("outcome", "add")) <= 4
+    assert [kind for kind, _ in kinds].count("task") == 1
+
+
+def test_the_trail_of_runs_verifies(make_agent: MakeAgent, tmp_path: Path) -> None:
+    """Its records fit the schema, prices with a fraction or an exponent included."""
+    prices = {"model:input": 1e-07, "model:output": 2.5e-06}
+    agent = make_agent(CodeModel(ANSWER, ANSWER), budgets=[{"cost": 1}], prices=prices, audit=str(tmp_path / "t"))
+    for task in ("one", "two"):
+        agent.run(task)
+    agent.python_executor.close()
+    validator = jsonschema.Draft202012Validator(schema())
+    found = [json.loads(line) for line in (tmp_path / "t").read_text().splitlines()]
+    assert [list(validator.iter_errors(record)) for record in found] == [[]] * len(found)
+    assert {record["kind"] for record in found} >= {"task", "usage"}
+    assert verify(tmp_path / "t").ok
 
 
 def _noted(known: list[bool], call: Any) -> Any:

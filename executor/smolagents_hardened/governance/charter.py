@@ -32,24 +32,11 @@ class Charter:
     audit: Path | None
     keeping: Keeping
     redactor: Redactor
-    approver: object
-    hook_timeout_s: float | None
-    judges_managed: bool
-    grant: Grant | None
-    budgets: tuple[Budget, ...]
-    prices: Prices | None
+    authority: Authority
 
     def open(self, run_id: str) -> Governor:
         """A governor on its own trail, whose first record says what is at work. Raises AuditError."""
         trail = Trail(self.audit, redact=self.redactor, keeping=self.keeping)
-        authority = Authority(
-            approver=self.approver,
-            hook_timeout_s=self.hook_timeout_s,
-            grant=self.grant,
-            budgets=self.budgets,
-            prices=self.prices,
-            judges_managed=self.judges_managed,
-        )
         trail.append(
             "run",
             run=run_id,
@@ -57,7 +44,7 @@ class Charter:
             package=version("smolagents-hardened"),
             python=platform.python_version(),
         )
-        return Governor(self.hooks, trail, clock=time.monotonic, run_id=run_id, authority=authority)
+        return Governor(self.hooks, trail, clock=time.monotonic, run_id=run_id, authority=self.authority)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +71,14 @@ def charter(wishes: Wishes) -> Charter:
         audit=wishes.audit,
         keeping=keeping,
         redactor=redactor,
-        approver=_approver(wishes.approver),
-        hook_timeout_s=_limit_s(wishes.hook_timeout_s),
-        judges_managed=wishes.judges_managed,
-        grant=_grant(wishes.delegation),
-        budgets=_budgets(wishes.budgets),
-        prices=_prices(wishes.prices),
+        authority=Authority(
+            approver=_approver(wishes.approver),
+            hook_timeout_s=_limit_s(wishes.hook_timeout_s),
+            judges_managed=wishes.judges_managed,
+            grant=_grant(wishes.delegation),
+            budgets=_budgets(wishes.budgets),
+            prices=_prices(wishes.prices),
+        ),
     )
 
 

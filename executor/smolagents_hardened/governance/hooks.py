@@ -95,20 +95,14 @@ class Decision:
 
 @runtime_checkable
 class Hook(Protocol):
-    """Asked before each tool call. May also have `after_tool_call(call, outcome)` and `before_code(code)`.
+    """Asked before each tool call. May also have `before_code(code)`, and `after_tool_call(call, outcome)`, which sees
+    what a tool gave before the snippet does: None leaves it, a ToolOutcome takes its place.
 
     Attributes it may have: `name` for the trail, `timeout_s` (in place of the governor's limit for every hook).
     """
 
     def before_tool_call(self, call: ToolCall) -> Decision:
         """Judge one call; anything but a Decision, and any exception, is a denial."""
-
-
-class AfterHook(Protocol):
-    """The optional second half of a hook."""
-
-    def after_tool_call(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome | None:
-        """Look at, or replace, what a tool gave before the snippet sees it."""
 
 
 class Versioned(Protocol):
