@@ -131,17 +131,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def __call__(self, code_action: str) -> CodeOutput:
         """Run one snippet. Raises InterpreterError with what the model has to read."""
-        if not self._entered.acquire(blocking=False):
-            raise HardenedError(
-                "this executor is already running a step: give each agent or thread an executor of its own"
-            )
-        try:
-            return self._run(code_action)
-        except RunStopped as stopped:
-            self._stopped = stopped
-            raise
-        finally:
-            self._entered.release()
+        with self._alone():
+            try:
+                return self._run(code_action)
+            except RunStopped as stopped:
+                self._stopped = stopped
+                raise
 
     def cleanup(self) -> None:
         """End the box. Idempotent; a later step starts a fresh one."""
@@ -180,7 +175,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def start(self) -> Enforcement:
         """Start the box now rather than with the first snippet, and say what is in force in it."""
-        return self._keeper.ready().enforcement
+        with self._alone():
+            return self._keeper.ready().enforcement
 
     def take_stop(self) -> RunStopped | None:
         """What stopped the run in the latest step, once."""
@@ -265,14 +261,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if self._collector == get_ident():
             yield self._keeper.living()
             return
-        if not self._entered.acquire(blocking=False):
-            raise HardenedError("files can be listed and read between steps only")
-        try:
-            with self._keeper.recorded():
-                yield self._keeper.living()
-        finally:
-            self._keeper.let_go_of_the_dead()
-            self._entered.release()
+        with self._alone():
+            try:
+                with self._keeper.recorded():
+                    yield self._keeper.living()
+            finally:
+                self._keeper.let_go_of_the_dead()
 
     @property
     def outputs(self) -> Mapping[str, bytes | Path]:
@@ -301,9 +295,21 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _get(self, name: str) -> object:
         if not is_name(name):
             raise KeyError(name)
-        if self._entered.locked():
-            raise HardenedError("variables can be read between steps only")
-        return self._keeper.get(name)
+        with self._alone():
+            return self._keeper.get(name)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the box to ourselves. A tool that enters its own executor gets an error: waiting would never end."""
+        if not self._entered.acquire(blocking=False):
+            raise HardenedError(
+                "this executor is already running a step: read its state and files between steps, and give each agent"
+                " or thread an executor of its own"
+            )
+        try:
+            yield
+        finally:
+            self._entered.release()
 
     def _make_session(self, box: Box) -> Session:
         session = Session(box, self.config.limits, self._serve, self._print, self._refused)

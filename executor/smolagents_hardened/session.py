@@ -347,6 +347,8 @@ class Session(Orders):
             if delivery is not None:
                 return delivery
             remaining = deadline.remaining_s()
+            if not self.is_alive:  # closed from within the step, by a tool or whoever gets the prints
+                raise BoxDied("the sandbox was closed while it ran", "killed")
             received = self.channel.receive(60.0 if remaining is None else remaining)
             if received is None:
                 return None

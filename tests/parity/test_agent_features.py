@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -268,43 +267,6 @@ def test_pickle_and_host_interpreters_are_refused(make_agent: MakeAgent) -> None
     agent = make_agent("final_answer(1)", tools=[PythonInterpreterTool()])
     with pytest.raises(ConfigError, match="python_interpreter"):
         agent.run("go")
-
-
-# ---- many at a time ----------------------------------------------------------------------------------------
-
-
-def test_many_executors_in_threads(make_agent: MakeAgent) -> None:
-    """Agents in threads of one process have a box each and do not see each other."""
-    agents = [
-        make_agent(f"mine = {n}\nfor i in range(20): mine = double(mine) // 2", "final_answer(mine)") for n in range(4)
-    ]
-    answers: dict[int, object] = {}
-
-    def work(number: int) -> None:
-        answers[number] = agents[number].run("go")
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert answers == {0: 0, 1: 1, 2: 2, 3: 3}
-
-
-def test_a_reentrant_executor_raises(make_agent: MakeAgent) -> None:
-    """A tool that calls its own executor gets an error at once, never a deadlock; the step goes on."""
-    holder: list[HardenedExecutor] = []
-
-    @tool
-    def again() -> str:
-        """Calls the executor that runs this very step."""
-        return str(holder[0]("1 + 1"))
-
-    agent = make_agent(
-        "try:\n    again()\nexcept Exception as e:\n    said = str(e)\nfinal_answer(said)", tools=[again]
-    )
-    holder.append(agent.python_executor)
-    assert "already running a step" in agent.run("go")
 
 
 # ---- telemetry ---------------------------------------------------------------------------------------------
