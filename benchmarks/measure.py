@@ -45,7 +45,7 @@ def compare(name: str, contenders: Mapping[str, Contender], *, rounds: int, inne
         "inner": inner,
         "median_ms": {each: round(median(times[each]) * 1000, 4) for each in names},
         "ratio_ours_to": ratios,
-        "machine": _machine(),
+        "machine": machine(),
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
@@ -65,7 +65,8 @@ def _spread(ratios: list[float]) -> dict[str, float]:
     return {"median": round(median(ratios), 3), "p10": round(tenths[0], 3), "p90": round(tenths[-1], 3)}
 
 
-def _machine() -> dict[str, object]:
+def machine() -> dict[str, object]:
+    """Where and of what it was measured."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=RESULTS.parent)
     return {
         "commit": commit.stdout.strip(),

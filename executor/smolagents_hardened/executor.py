@@ -29,7 +29,7 @@ from smolagents_hardened.backends.choice import choose
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.below import interrupt_below
 from smolagents_hardened.calling import Caller
-from smolagents_hardened.errors import BoxError, HardenedError, RunStopped, WireViolation
+from smolagents_hardened.errors import BackendError, BoxError, HardenedError, RunStopped, WireViolation
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.served import refusal_text
@@ -242,9 +242,10 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             return outcome
         self._collector = get_ident()
         try:
-            self.pictures = shown(session, self.config.limits)
-            self.files.collect(self.config.outputs)
-        except BoxError as error:
+            with session.collecting():
+                self.pictures = shown(session, self.config.limits)
+                self.files.collect(self.config.outputs)
+        except (BoxError, BackendError) as error:
             is_violation = isinstance(error, WireViolation)
             broke = Broke(f"The sandbox was ended after the step: {error}", self.state.logs, is_violation=is_violation)
             return outcome if isinstance(outcome, FinalAnswer) else broke

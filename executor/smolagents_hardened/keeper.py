@@ -124,7 +124,9 @@ class Keeper:
 
     def _start(self) -> Session:
         config, files = self._config, self._look_at_files()
-        box = self._backend.start(BoxRequest(config.limits, config.profile, config.required, files=files))
+        # Whatever may be weaker by the user's own word: files of the host are mounted as asked, or there is no box.
+        required = config.required | ({"root_filesystem"} if files else set())
+        box = self._backend.start(BoxRequest(config.limits, config.profile, required, files=files))
         self._forget_box()
         self._finalizer = weakref.finalize(self, _let_go, box)
         session = self._make_session(box)

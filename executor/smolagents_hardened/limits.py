@@ -41,6 +41,7 @@ class Limits:
     files_count: int = 100_000  # files, folders and links of all inputs
     files_copied_bytes: int = 1 * GIB  # of the inputs that have to be copied: bytes; all of them for a remote engine
     outputs_bytes: int = 1 * GIB  # of all files that leave the boxes of one executor
+    collect_s: float = 30.0  # after a step: its pictures and declared outputs, all in all
     pictures: int = 8  # figures that one step may show
     picture_bytes: int = 8 * MIB  # one of them, three bytes a pixel: twice 1600 x 900; larger ones are scaled down
 

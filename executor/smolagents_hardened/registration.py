@@ -11,6 +11,7 @@ from smolagents import ActionStep, CodeAgent
 from smolagents_hardened.agent_steps import AgentSteps, Interrupt
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.executor import HardenedExecutor
+from smolagents_hardened.files.inputs import refuse_bytes
 from smolagents_hardened.picture_note import PictureNote
 
 EXECUTOR_TYPE = "hardened"
@@ -38,6 +39,7 @@ def register(*, untested: bool = False) -> None:
         if self.executor_type != EXECUTOR_TYPE:
             return original(self)
         options = {"max_print_outputs_length": self.max_print_outputs_length} | self.executor_kwargs
+        refuse_bytes(options.get("files"))
         executor = HardenedExecutor(self.additional_authorized_imports, self.logger, **options)
         attach(self, executor)
         return executor

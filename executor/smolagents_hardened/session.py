@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import get_ident
 from typing import assert_never
 
@@ -67,6 +68,7 @@ class Session(Orders):
         self._patience_s = limits.start_s  # for the answers to all orders until the next step
         self._interrupt_reason: str | None = None  # set by `interrupt`, read by the step's thread
         self._is_noisy = False  # the latest step was cut short: more of its output may be under way
+        self._orders_until: Deadline | None = None  # while what a step has made is collected
         self.pictures = 0  # that the latest step has shown
         self.is_alive = True
         self.enforcement: Enforcement = box.enforcement
@@ -105,9 +107,19 @@ class Session(Orders):
 
     # ---- between steps -----------------------------------------------------------------------------------
 
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """The orders of this block, which belong to a step, take no more than Limits.collect_s together."""
+        self._orders_until = Deadline(self._clock, self._limits.collect_s)
+        try:
+            yield
+        finally:
+            self._orders_until = None
+
     def order(self, message: Message, blobs: Mapping[int, BytesLike], answer: type[Message]) -> Delivery:
         """Give an order between two steps and wait for its answer. On any error the box is gone."""
-        started, deadline = self._clock(), Deadline(self._clock, self._patience_s)
+        started = self._clock()
+        deadline = self._orders_until or Deadline(self._clock, self._patience_s)
         try:
             self._drain(0, lambda _bytes: None)
             self._send(message, blobs, deadline)
@@ -129,7 +141,7 @@ class Session(Orders):
             if not isinstance(delivery.message, kind):
                 raise WireViolation(f"the box sent {type(delivery.message).__name__} where {kind.__name__} is due")
             return delivery
-        raise BoxDied(f"the box did not answer within {self._limits.start_s} s", "unknown")
+        raise BoxDied("the box did not answer in time", "unknown")
 
     # ---- one step ----------------------------------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
+from smolagents.local_python_executor import InterpreterError
 from tests.attacks.lies import LISTINGS, PICTURES, PIECES, listing, piece_of
 from tests.attacks.test_wire import TELLING, session_with
 from tests.conftest import MakeExecutor
@@ -107,3 +109,23 @@ def test_a_file_larger_than_a_box_can_hold_is_not_believed(executor: HardenedExe
     with pytest.raises(FileRefused, match="more than a file"):
         executor.files.save("a", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@proves("protocol.slow")
+@pytest.mark.parametrize("how", ["time.sleep(60)", "[put(log()[:1]) or time.sleep(0.2) for _ in range(300)]"])
+def test_a_box_that_stalls_after_its_step_ends_in_time(make_executor: MakeExecutor, how: str) -> None:
+    """[R8] The files of a step are no way to hold the host: the box is ended, the model is told."""
+    executor = make_executor(gate="off", outputs=["*"], limits=Limits(collect_s=1.0))
+    started = time.monotonic()
+    with pytest.raises(InterpreterError, match="ended after the step"):
+        executor(f"{TAKE_OVER}\nworker.listing = lambda top, after: {how}")
+    assert time.monotonic() - started < 20
+    assert executor("1 + 1").output == 2
+
+
+def test_a_final_answer_stands_whatever_the_box_does_then(make_executor: MakeExecutor) -> None:
+    """[R13] A box that lies about its files after its answer loses its life, not the answer."""
+    executor = make_executor(gate="off", outputs=["*"])
+    executor.send_tools({"final_answer": lambda answer: answer})
+    done = executor(f"{TAKE_OVER}\nworker.listing = lambda top, after: put(listing('../x'))\nfinal_answer(7)")
+    assert (done.output, done.is_final_answer) == (7, True)

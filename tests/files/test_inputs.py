@@ -7,9 +7,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from smolagents import CodeAgent
+from tests.support.backends import DECLARED
+from tests.support.models import CodeModel
 from tests.support.plain_user import NOBODY
 
-from smolagents_hardened import ConfigError, HardenedExecutor, Limits
+from smolagents_hardened import ConfigError, HardenedExecutor, Limits, register
 from smolagents_hardened.files import inputs
 
 LIMITS = Limits()
@@ -166,3 +169,17 @@ def test_the_options_are_checked_at_construction(tmp_path: Path) -> None:
         HardenedExecutor(outputs_to=tmp_path)
     with pytest.raises(ConfigError, match="relative to the working directory"):
         HardenedExecutor(outputs=["../*"])
+
+
+def test_an_agents_saved_options_hold_paths_only(tmp_path: Path) -> None:
+    """executor_kwargs are written as JSON: bytes are refused there, a path as text is taken."""
+    register()
+    (tmp_path / "x").write_text("x")
+    for source, is_good in ((b"x", False), (tmp_path / "x", False), (str(tmp_path / "x"), True)):
+        options = {"backend": DECLARED[0], "files": {"x": source}}
+        if is_good:
+            with CodeAgent([], CodeModel(), executor_type="hardened", executor_kwargs=options) as agent:
+                assert agent.python_executor("open('/files/x').read()").output == "x"
+        else:
+            with pytest.raises(ConfigError, match="path as text"):
+                CodeAgent([], CodeModel(), executor_type="hardened", executor_kwargs=options)

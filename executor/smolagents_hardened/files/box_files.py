@@ -7,6 +7,9 @@ read counts against one budget.
 from __future__ import annotations
 
 import hashlib
+import io
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ from smolagents_hardened.limits import MIB, Limits
 from smolagents_hardened.wire.paths import is_shown
 
 PIECE_BYTES = 4 * MIB  # of one order: what the host holds at a time
+MOST_OF_IT = 0.8  # of Limits.collect_s: what is not begun by then is left, and the box lives
+PATIENCE_S, SLOWEST_BYTES_S = 60.0, 1 * MIB  # a file takes no longer than this, and its size at that pace
 LATEST_US = 253_402_300_799 * 10**6  # the end of the year 9999, which is that of datetime
 
 SAID = {
@@ -61,6 +66,7 @@ class BoxFiles:
         self._inputs = inputs
         self._most_bytes = min(limits.scratch_bytes, limits.outputs_bytes)
         self._piece_bytes = min(PIECE_BYTES, limits.blob_bytes)
+        self._collect_s = limits.collect_s
         self._left_bytes = limits.outputs_bytes
         self._box = box
         self._note = note
@@ -84,7 +90,7 @@ class BoxFiles:
 
     def read(self, name: str) -> bytes:
         """The content of one file. Raises FileRefused: no such file, no regular file, too large, beyond the budget."""
-        return b"".join(self._pieces(name))
+        return _joined(self._pieces(name))
 
     def save(self, name: str, to: str | Path, *, overwrite: bool = False) -> Path:
         """Write one file beneath the directory `to`, under its name; where it is. Raises FileRefused, ConfigError."""
@@ -96,6 +102,7 @@ class BoxFiles:
     def collect(self, wish: OutputWish) -> None:
         """Take what a step has made or changed of the declared outputs; what cannot be taken stands in `problems`."""
         self.problems = {}
+        until = time.monotonic() + self._collect_s * MOST_OF_IT
         if not wish.patterns:
             return
         with self._box() as reader:
@@ -103,19 +110,21 @@ class BoxFiles:
         for name, size, changed in rows:
             if wish.wants(name) and self._seen.get(name) != (size, changed):
                 try:
-                    self.outputs[name] = (
-                        self.read(name) if wish.to is None else self._saver.save(name, self._pieces(name), wish.to)
-                    )
+                    pieces = self._pieces(name, until)
+                    self.outputs[name] = _joined(pieces) if wish.to is None else self._saver.save(name, pieces, wish.to)
                     self._seen[name] = (size, changed)
                 except FileRefused as refused:
                     self.problems[name] = str(refused)
 
-    def _pieces(self, name: str) -> Iterator[bytes]:
+    def _pieces(self, name: str, until: float = math.inf) -> Iterator[bytes]:
         if not is_shown(name):
             raise FileRefused(f"{name!r} is no name of a file in the sandbox: take one from list()", "missing")
         digest = hashlib.sha256()
-        offset, size = 0, 1
+        offset, size, started = 0, 1, time.monotonic()
         while offset < size:
+            now_s = time.monotonic()
+            if now_s > min(until, started + PATIENCE_S + offset / SLOWEST_BYTES_S):
+                raise FileRefused(f"{name!r}: the sandbox did not hand it over in time", "unreadable")
             with self._box() as reader:
                 if reader is None:
                     raise FileRefused(f"{name!r}: the sandbox is gone, and its files with it", "missing")
@@ -138,3 +147,10 @@ class BoxFiles:
             raise FileRefused(f"{name!r} has {size} bytes, {self._left_bytes} are left: raise Limits.outputs_bytes")
         self._left_bytes -= size
         return size
+
+
+def _joined(pieces: Iterator[bytes]) -> bytes:
+    content = io.BytesIO()  # whose value is not copied again
+    for piece in pieces:
+        content.write(piece)
+    return content.getvalue()

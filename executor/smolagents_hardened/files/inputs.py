@@ -54,6 +54,14 @@ def parse(given: object, limits: Limits) -> tuple[Input, ...]:
     return tuple(found)
 
 
+def refuse_bytes(given: object) -> None:
+    """ConfigError for what cannot be saved with an agent: `executor_kwargs` are JSON."""
+    if isinstance(given, Mapping):
+        for name, source in given.items():
+            if not isinstance(source, str):
+                raise ConfigError(f"files: in executor_kwargs {name!r} must be a path as text: they are saved as JSON")
+
+
 def look_again(inputs: Sequence[Input], limits: Limits) -> tuple[tuple[Input, ...], tuple[str, ...]]:
     """The inputs as they are now, and the names of those that have changed. Raises ConfigError as `parse`."""
     room = Room(limits.files_bytes, limits.files_count)
