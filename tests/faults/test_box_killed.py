@@ -13,11 +13,14 @@ import pytest
 from docker.errors import NotFound
 from smolagents.local_python_executor import InterpreterError
 from tests.support.backends import DECLARED, backend
+from tests.support.engine import is_running
 from tests.support.native_boxes import groups, until
 
 from smolagents_hardened import Decision, HardenedExecutor, Limits, ToolCall
 from smolagents_hardened.audit.verify import verify
-from smolagents_hardened.backends.base import Channel
+from smolagents_hardened.backends.base import BoxRequest, Channel
+from smolagents_hardened.backends.enforcement import REQUIRED
+from smolagents_hardened.errors import BoxDied
 from smolagents_hardened.governance.call import ToolOutcome
 
 CODE = """import time
@@ -179,6 +182,18 @@ def test_a_killed_box_costs_no_call_and_makes_none_twice(
     assert (report.ok, report.unknown_outcomes) == (True, ())
     outcomes = [record for record in executor.trail.records() if record["kind"] == "outcome"]
     assert [record["status"] for record in outcomes] == ["ok"] * POINTS[point]
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_box_that_died_while_it_started_is_not_called_unconfined(name: str) -> None:
+    """[R18] What /proc says of a dead box counts for nothing, good or bad: BoxDied, not a layer that is missing."""
+    made = backend(name).start(BoxRequest(Limits(), required=REQUIRED))
+    process = first_process(made.id)
+    by_kernel(made.id)
+    assert until(lambda: not is_running(process), 5.0)
+    with pytest.raises(BoxDied, match="ended while it started"):
+        made.verify({})
+    assert until(lambda: is_gone(made.id), 2.0)
 
 
 @pytest.mark.parametrize("name", DECLARED)

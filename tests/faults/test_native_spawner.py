@@ -22,7 +22,7 @@ from smolagents_hardened.backends import native
 from smolagents_hardened.backends.base import BoxRequest
 from smolagents_hardened.backends.native import NativeBackend
 from smolagents_hardened.backends.spawner import Spawner
-from smolagents_hardened.errors import HardenedError
+from smolagents_hardened.errors import BoxDied, HardenedError
 
 OWN = ("colorsys", "this")  # nobody else preloads these, so the spawner is our own; `this` prints, which no box may see
 ANSWER_S, END_S = 1.5, 1.0  # in these tests: the product waits longer, the behaviour is the same
@@ -143,6 +143,22 @@ def test_before_the_start(subject: Subject, name: str) -> None:
     assert (value, error) == ("noted once", None)
     assert subject.ran == ["once"]
     recovered(subject)
+
+
+@pytest.mark.parametrize("after_ms", [0, 1, 2, 3, 5, 8, 13])
+@pytest.mark.parametrize("which", ["spawner", "launcher"])
+def test_during_the_start(subject: Subject, which: str, after_ms: int) -> None:
+    """[R17] One that dies while it makes a box is replaced, or its box is said to have died: no layer is blamed."""
+    process = processes(own_spawner())[which]
+    killer = threading.Timer(after_ms / 1000, process.kill)
+    killer.start()
+    _, error = timed(subject.executor.start)
+    killer.join()
+    assert error is None or isinstance(error, BoxDied), error
+    _, error = timed(lambda: subject.executor("note('once')"))  # the kill may have come behind the start
+    assert error is None or GONE in str(error)
+    recovered(subject)
+    assert len(processes(own_spawner())["spawner"].children()) == 1
 
 
 @pytest.mark.parametrize("name", FAULTS)

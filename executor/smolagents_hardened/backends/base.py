@@ -68,7 +68,7 @@ class Box(Protocol):
         """What the image holds that it was started from."""
 
     def verify(self, raw_report: dict[str, object]) -> Enforcement:
-        """Join the witnesses: engine, kernel and the box's own HELLO. Raises NotEnforced for a required layer."""
+        """Join the witnesses: engine, kernel and the box's own HELLO. Raises NotEnforced and BoxDied."""
 
     def interrupt(self) -> None:
         """Send the polite signal (SIGINT). Any thread may call it."""

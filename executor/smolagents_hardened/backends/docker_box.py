@@ -19,7 +19,7 @@ from smolagents_hardened.backends.docker_process import BoxProcess
 from smolagents_hardened.backends.docker_witness import Witnesses, judge
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.backends.witness_kernel import CpuClock
-from smolagents_hardened.errors import BackendError
+from smolagents_hardened.errors import BackendError, BoxDied
 
 EXIT_S = 10  # from the end of the wire to the engine's record of how the box ended
 OOM_S = 0.5  # the engine hears of an out-of-memory kill by another path than of the exit, up to this much later
@@ -80,8 +80,12 @@ class DockerBox:
         self._clock = None if pid is None else CpuClock(pid)
 
     def verify(self, raw_report: dict[str, object]) -> Enforcement:
-        """Join engine, kernel and the box's own report. Raises NotEnforced, after which the box is gone."""
+        """Join engine, kernel and the box's own report. Raises NotEnforced and BoxDied; the box is gone then."""
         self.enforcement = judge(self._witnesses, raw_report)
+        if self._process.has_ended(0.0):  # looked at last: what /proc told was told of the box, or counts for nothing
+            ended = self.exit()
+            self.close()
+            raise BoxDied(f"the box ended while it started: {ended.detail}", ended.cause)
         try:
             self.enforcement.require(self._witnesses.plan.request.required)
         except BackendError:

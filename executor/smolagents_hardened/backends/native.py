@@ -43,6 +43,7 @@ from smolagents_hardened.errors import BackendError, BackendUnavailable, ConfigE
 from smolagents_hardened.limits import MIB, Limits
 
 START_S = 20.0  # from the clone to "up": milliseconds, also on a loaded machine
+FOLLOW_S = 1.0  # from the end of a spawner, which takes its boxes along, to that of its launcher: milliseconds
 ROOM_BYTES = 24 * MIB  # what a bare box needs above its spawner's address space, where that is what is bounded
 
 
@@ -239,6 +240,8 @@ def _spawn(job: Job, manifest: Manifest, undo: contextlib.ExitStack) -> NativeBo
     undo.callback(_end, started.pidfd)
     told = read_line(status, START_S)
     if "up" not in told:
+        if not told and job.spawner.has_ended(FOLLOW_S):
+            raise SpawnerGone("the spawner of native boxes ended while it made one")
         raise _refused(told)
     witnesses = Witnesses(started.pid, job.request, job.spawner.host, job.user, job.group, job.plan.scratch)
     make = BareBox if native_bare.is_bare(job.request.profile) else NativeBox

@@ -18,7 +18,7 @@ from smolagents_hardened.backends.native_witness import Witnesses, judge
 from smolagents_hardened.backends.polling import has_ended
 from smolagents_hardened.backends.spawner import Spawner, Started
 from smolagents_hardened.backends.witness import combine
-from smolagents_hardened.errors import BackendError
+from smolagents_hardened.errors import BackendError, BoxDied
 
 EXIT_S = 5.0  # from a kill to the end of the process, and from there to the spawner's word about it
 CLOSED_S = 0.5  # from the end of the wire, which the kernel closes in the middle of an exit: milliseconds
@@ -59,8 +59,14 @@ class NativeBox:
         self._is_closed = False
 
     def verify(self, raw_report: dict[str, object]) -> Enforcement:
-        """Join the kernel's word and the box's own report. Raises NotEnforced, after which the box is gone."""
+        """Join the kernel's word and the box's own report. Raises NotEnforced and BoxDied; the box is gone then."""
         self.enforcement = judge(self._witnesses, raw_report)
+        if self._wait(
+            0.0
+        ):  # looked at last: what /proc told under that number was told of the box, or counts for nothing
+            ended = self.exit()
+            self.close()
+            raise BoxDied(f"the box ended while it started: {ended.detail}", ended.cause)
         try:
             self.enforcement.require(self._witnesses.request.required)
         except BackendError:

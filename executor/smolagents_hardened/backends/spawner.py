@@ -90,6 +90,16 @@ class Spawner:
             return False
         return self._process.poll() is None
 
+    def has_ended(self, timeout_s: float) -> bool:
+        """Whether it ends within that time."""
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def retire(self) -> None:
         """Make no more boxes, and end with the last one."""
         with self._lock:
