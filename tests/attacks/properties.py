@@ -66,6 +66,7 @@ PROPERTIES = {
     "host.threads": "threads and re-entry on the host are told, and end cleanly",
     "host.fork": "a fork of the host does not touch its parent's box",
     "host.interrupts": "interrupts and exits leave nothing half done",
+    "host.imports": "nothing that came out of a box is imported by the host",
     "host.leftovers": "sessions leave nothing",
     "host.terminal": "no control character of a box reaches a terminal",
     "payloads": "published escapes change nothing outside",

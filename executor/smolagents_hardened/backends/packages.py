@@ -132,7 +132,8 @@ def shared_objects(packages: Path) -> list[Path]:
 
 
 def _pip(requirements: Path, directory: Path, target: Target) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    # -P: no pip.py of the current directory, which may be a stranger's, or hold what a box has written.
+    command = [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-compile", "--no-warn-script-location"]
     if not target.is_host:
         command += ["--implementation", "cp", "--python-version", f"{target.version[0]}.{target.version[1]}"]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from smolagents_hardened.errors import ConfigError, FileRefused
+from smolagents_hardened.files.importable import refuse_importable
 from smolagents_hardened.files.inputs import Input, describe
 from smolagents_hardened.files.saving import Saver
 from smolagents_hardened.files.wishes import OutputWish
@@ -97,6 +98,7 @@ class BoxFiles:
         directory = Path(to)
         if not directory.is_dir():
             raise ConfigError(f"save: the directory {str(directory)!r} does not exist; create it first")
+        refuse_importable(directory, "save", saves_hidden=True)
         return self._saver.save(name, self._pieces(name), directory, overwrite=overwrite)
 
     def collect(self, wish: OutputWish) -> None:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.files.importable import refuse_importable
 
 MOST_PATTERNS = 100
 
@@ -43,4 +44,5 @@ def output_wish(patterns: Sequence[str] | str | None, to: str | Path | None) -> 
     directory = Path(to)
     if not directory.is_dir():
         raise ConfigError(f"outputs_to: the directory {str(directory)!r} does not exist; create it first")
+    refuse_importable(directory, "outputs_to", saves_hidden=False)
     return OutputWish(tuple(given), directory.resolve())
