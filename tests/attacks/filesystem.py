@@ -94,7 +94,10 @@ def write_through_link(target: str, folder: str) -> str:
 def write_through_proc(target: str) -> str:
     """Write through the magic link of an open directory."""
     descriptor = os.open(target, os.O_PATH)
-    return answer(open, f"/proc/self/fd/{descriptor}/magic", "w")
+    try:
+        return answer(open, f"/proc/self/fd/{descriptor}/magic", "w")
+    finally:
+        os.close(descriptor)
 
 
 def write_through_root(target: str) -> str:
