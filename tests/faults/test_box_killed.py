@@ -74,13 +74,13 @@ class Bystander:
 
 
 class Watched:
-    """The channel of a box, with a word to the bystander in the middle of a large message."""
+    """A session's channel, with a word to the bystander in the middle of a large message."""
 
     def __init__(self, channel: Channel, bystander: Bystander) -> None:
         self._channel = channel
         self._bystander = bystander
         self._sent = 0
-        self.receive, self.wake, self.close = channel.receive, channel.wake, channel.close  # type: ignore[attr-defined]
+        self.receive = channel.receive
 
     def send(self, data: bytes, timeout_s: float) -> None:
         self._sent += len(data)
@@ -153,8 +153,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
                 )
             )
             executor.start()
-            watched = executor._keeper.session._box  # type: ignore[union-attr]
-            watched.channel = Watched(watched.channel, bystander)  # type: ignore[misc]
+            session = executor._keeper.session
+            assert session is not None
+            session.channel = Watched(session.channel, bystander)  # type: ignore[assignment]
             return executor, bystander
 
         yield make
