@@ -148,6 +148,7 @@ def test_cpu_time_is_the_boxs_own(sessions: Sessions) -> None:
     assert 0.25 < after - before < 1.0
 
 
+@pytest.mark.timeout(900)  # hundreds of boxes, on a busy machine
 def test_many_sessions_leave_nothing(sessions: Sessions) -> None:
     """Hundreds one after another: no descriptor, thread, process, group, mount or namespace stays."""
     sessions.run("1")

@@ -16,6 +16,8 @@ from smolagents_hardened.backends import docker_image
 from smolagents_hardened.backends.docker import DockerBackend
 from smolagents_hardened.errors import BackendUnavailable
 
+pytestmark = pytest.mark.timeout(600)  # engines are started, and an image is begun
+
 
 @pytest.fixture(scope="module", params=["20m", "250m"], ids=["for the base", "for a layer"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:

@@ -15,6 +15,7 @@ from smolagents_hardened.backends import native_root, packages
 from smolagents_hardened.backends.native import NativeBackend
 from smolagents_hardened.errors import BackendUnavailable
 
+pytestmark = pytest.mark.timeout(600)  # a root file system is made several times
 # Where the disk becomes full: while Python is copied, and while the packages are.
 SIZES = ("5m", "150m")
 
