@@ -1,7 +1,8 @@
 """Runs inside the image while it is built: byte code, no set-id file, and a manifest. Standard library only.
 
-Its one argument is the step: `packages` once they are in place, `hardened` once our own code is. The first takes long and
-its result stays the same while our code changes, so the engine can keep it.
+Its first argument is the step: `python`, then `packages` once they are in place, then `hardened` once our own code is.
+What takes long comes first: its result stays the same while our code changes, so the engine can keep it. Further
+arguments are directories with packages besides our own: those of somebody else's image.
 """
 
 import compileall
@@ -50,11 +51,11 @@ def is_package(path):
     )
 
 
-def modules():
+def modules(places):
     """Top-level names that can be imported: of the standard library only what is really there."""
     names = {name for name in sys.stdlib_module_names if importlib.util.find_spec(name) is not None}
-    for entry in os.listdir(PACKAGES):
-        path = os.path.join(PACKAGES, entry)
+    for path in (os.path.join(place, entry) for place in places for entry in os.listdir(place)):
+        entry = os.path.basename(path)
         name = entry.partition(".")[0]
         is_module = os.path.isfile(path) and entry.endswith(SUFFIXES)
         if name.isidentifier() and (is_module or (os.path.isdir(path) and entry == name and is_package(path))):
@@ -62,25 +63,30 @@ def modules():
     return sorted(names)
 
 
-def manifest():
+def manifest(places):
     """What the host reads from the image's label without starting a box."""
-    found = importlib.metadata.distributions(path=[PACKAGES])
+    found = importlib.metadata.distributions(path=[PACKAGES, *places])
     return {
         "python": platform.python_version(),
-        "modules": modules(),
+        "executable": sys.executable,
+        "path": places,
+        "modules": modules([PACKAGES, *places]),
         "packages": {distribution.metadata["Name"]: distribution.version for distribution in found},
     }
 
 
 def main():
     os.umask(0o022)
-    if sys.argv[1] == "packages":
+    step, places = sys.argv[1], sys.argv[2:]
+    if step == "python":
         clear_set_id_bits()
-        compile_all(os.path.dirname(os.__file__), PACKAGES)
+        compile_all(os.path.dirname(os.__file__))
+    elif step == "packages":
+        compile_all(PACKAGES)
     else:
         compile_all(HARDENED)
         with open(os.path.join(HARDENED, "manifest.json"), "w") as stream:
-            json.dump(manifest(), stream, sort_keys=True, separators=(",", ":"))
+            json.dump(manifest(places), stream, sort_keys=True, separators=(",", ":"))
 
 
 if __name__ == "__main__":  # from Python 3.12 on, compileall's workers import this file

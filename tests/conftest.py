@@ -26,6 +26,9 @@ collect_ignore_glob = [
 # Texts arrive in Python's own storage, whatever this host's pandas prefers (pyarrow's, where that is installed).
 pd.options.mode.string_storage = "python"
 
+# Texts cross in Python's own storage, also where pyarrow is installed: what is compared with them is made like that.
+pd.set_option("mode.string_storage", "python")
+
 MakeExecutor = Callable[..., HardenedExecutor]
 
 

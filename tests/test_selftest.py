@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -338,8 +338,8 @@ class Absent:
 
     name = "absent"
 
-    def manifest(self) -> object:
-        return backend(DECLARED[0]).manifest()
+    def manifest(self, imports: Sequence[str] = ()) -> object:
+        return backend(DECLARED[0]).manifest(imports)
 
     def start(self, request: BoxRequest) -> object:
         raise BackendUnavailable("there is no engine")

@@ -59,6 +59,7 @@ class Config:
     outputs: OutputWish
     show_pictures: bool
     profile: str  # of the filters, confinement/profile.py
+    image: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,7 @@ class Options:
     additional_functions: Mapping[str, object] | None = None
     timeout_seconds: float | None = -1
     allow_unsandboxed_agents: bool = False
+    image: str | None = None  # an image of the user's own for Docker boxes
     tool_timeouts: Mapping[str, float] | float | None = None  # seconds, for all tools or by name ("*": all others)
     files: Mapping[str, object] | None = None  # name beneath /files -> path, or bytes
     outputs: Sequence[str] | str | None = None  # patterns of files to collect after each step
@@ -111,6 +113,7 @@ def from_options(authorized: Sequence[str], options: Options) -> Config:
         outputs=output_wish(options.outputs, options.outputs_to),
         show_pictures=options.show_pictures,
         profile=_profile(options),
+        image=_image(options.image, options.backend),
     )
 
 
@@ -137,6 +140,16 @@ def _backend(backend: str | Backend) -> str | Backend:
     elif not callable(getattr(backend, "start", None)):
         raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, or a Backend, not {backend!r}")
     return backend
+
+
+def _image(image: str | None, backend: str | Backend) -> str | None:
+    if image is None:
+        return None
+    if not isinstance(image, str) or not image.strip() or not image.isprintable():
+        raise ConfigError(f"image must be the name of a Docker image, like 'python:3.12-slim', not {image!r}")
+    if backend not in ("auto", "docker"):
+        raise ConfigError("image is for Docker boxes: leave backend out, or say backend='docker'")
+    return image
 
 
 def _limits(options: Options) -> tuple[Limits, float | None]:

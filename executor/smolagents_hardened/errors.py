@@ -4,6 +4,7 @@
 
     HardenedError
       ConfigError           yours: something impossible or unsafe was asked for; nothing was started
+        MissingImports        an authorised import that no box here can have; says what to install or build
       BackendError          this host could not make or keep a box
         BackendUnavailable    no engine, no image, no user namespaces ...
         NotEnforced           a required layer is not in force; always fatal
@@ -26,6 +27,10 @@ class HardenedError(Exception):
 
 class ConfigError(HardenedError, ValueError):
     """What was asked for is impossible or unsafe; nothing was started."""
+
+
+class MissingImports(ConfigError):
+    """An authorised import that no box here can have; the message says what to install, or which image to build."""
 
 
 class BackendError(HardenedError):

@@ -25,7 +25,7 @@ from smolagents_hardened import config
 from smolagents_hardened.at_work import AT_WORK
 from smolagents_hardened.audit.digest import digest_text
 from smolagents_hardened.backends.base import Backend, Box, Manifest
-from smolagents_hardened.backends.choice import choose
+from smolagents_hardened.backends.choice import choose, on_image
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.below import interrupt_below
 from smolagents_hardened.calling import Caller
@@ -35,7 +35,7 @@ from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.served import refusal_text
 from smolagents_hardened.governed import Governed, govern_members
 from smolagents_hardened.host_text import neutral
-from smolagents_hardened.installed import refuse_missing
+from smolagents_hardened.installed import refuse_missing, translated
 from smolagents_hardened.keeper import Keeper
 from smolagents_hardened.live import LiveLog
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
@@ -97,13 +97,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def _open(self) -> None:
         """Find a backend and read its image; whatever is refused on the way, nothing stays open."""
-        wishes = self.config
-        self._backend: Backend = choose(
-            wishes.backend, wishes.required, self._say, wishes.authorized, wishes.limits, wishes.profile
-        )
+        with translated():
+            self._backend: Backend = self._chosen()
         with ExitStack() as undo:
             undo.callback(self._close_backend)
-            self._manifest = self._backend.manifest()
+            with translated():
+                self._manifest = self._backend.manifest(self.config.authorized)
             refuse_missing(self.config.authorized, self._manifest)
             self.governor = self.config.charter.open(self._run_id)
             undo.pop_all()
@@ -114,6 +113,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._toolbox.replace(self._functions())
         self._keeper = Keeper(self.config, self._backend, self._toolbox, self._make_session, self._note, self._say)
         self.files = BoxFiles(self.config.files, self.config.limits, self._between_steps, self._note)
+
+    def _chosen(self) -> Backend:
+        wishes = self.config
+        if wishes.image is not None:
+            return on_image(wishes.image, self._say)
+        return choose(wishes.backend, wishes.required, self._say, wishes.authorized, wishes.limits, wishes.profile)
 
     # ---- what smolagents calls ---------------------------------------------------------------------------
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from smolagents.local_python_executor import InterpreterError
 
 from smolagents_hardened.backends.base import Manifest
-from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.errors import MissingImports
 
 
-class MissingModules(ConfigError, InterpreterError):  # type: ignore[misc]  # smolagents ships no types
+class MissingModules(MissingImports, InterpreterError):  # type: ignore[misc]  # smolagents ships no types
     """An authorised import that the image lacks: ours to type, and smolagents' own error for those who catch that."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What a backend says of missing imports, as an error of smolagents' own kind too."""
+    try:
+        yield
+    except MissingImports as error:
+        raise MissingModules(str(error)) from error
 
 
 def refuse_missing(authorized: Sequence[str], manifest: Manifest) -> None:

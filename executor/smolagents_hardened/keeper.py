@@ -10,8 +10,9 @@ from typing import Protocol, cast
 
 from smolagents_hardened.backends.base import Backend, Box, BoxRequest
 from smolagents_hardened.backends.enforcement import Enforcement
+from smolagents_hardened.carried import libraries
 from smolagents_hardened.config import Config
-from smolagents_hardened.errors import BackendError, BoxError, ConfigError, WireViolation
+from smolagents_hardened.errors import BackendError, BoxError, ConfigError, MissingImports, WireViolation
 from smolagents_hardened.files.inputs import Input, look_again
 from smolagents_hardened.session import Session
 from smolagents_hardened.toolbox import Toolbox
@@ -126,7 +127,8 @@ class Keeper:
         config, files = self._config, self._look_at_files()
         # Whatever may be weaker by the user's own word: files of the host are mounted as asked, or there is no box.
         required = config.required | ({"root_filesystem"} if files else set())
-        box = self._backend.start(BoxRequest(config.limits, config.profile, required, files=files))
+        request = BoxRequest(config.limits, config.profile, required, files=files, imports=self._imports())
+        box = self._backend.start(request)
         self._forget_box()
         self._finalizer = weakref.finalize(self, _let_go, box)
         session = self._make_session(box)
@@ -161,6 +163,15 @@ class Keeper:
             self._say(f"the input {name!r} has changed on the host: the box gets it as it is now")
             self._note("input_changed", name=name)
         return self._files
+
+    def _imports(self) -> tuple[str, ...]:
+        """What was authorised; and the libraries of what was sent so far, where the backend has them."""
+        authorized = self._config.authorized
+        wanted = (*authorized, *sorted(libraries(self._encode(self._variables).tree)))
+        with suppress(MissingImports):
+            if wanted != authorized and self._backend.manifest(wanted):
+                return wanted
+        return authorized
 
     def _forget_box(self) -> None:
         """The box before is closed: nothing has to be done about it when this executor is dropped."""

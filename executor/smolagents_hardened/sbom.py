@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 
 import smolagents_hardened
@@ -24,17 +23,18 @@ except ImportError as error:
     raise BackendUnavailable("the SBOM library is missing. Run: pip install 'smolagents-hardened[sbom]'") from error
 
 Say = Callable[[str], None]
+LOCK = "opt/packages.lock"  # in images; a native root has the packages of this environment
 PROPERTY = "smolagents-hardened:"
 
 
-def of_backend(name: str, say: Say) -> str:
-    """The bill of materials of the image that `name` ("docker", "native") starts boxes from, as JSON text.
+def of_backend(name: str, say: Say, imports: Sequence[str] = ()) -> str:
+    """The bill of materials of the image that `name` ("docker", "native") has for `imports`, as JSON text.
 
     The image is built where it is missing. Raises BackendUnavailable.
     """
-    backend = choose(name, frozenset(), say)
+    backend = choose(name, frozenset(), say, imports)
     try:
-        manifest = backend.manifest()
+        manifest = backend.manifest(imports)
         return render(manifest, entries(backend.name, manifest, say))
     finally:
         backend.close()
@@ -45,7 +45,7 @@ def entries(backend: str, manifest: Manifest, say: Say) -> list[Entry]:
     if backend == "native":
         from smolagents_hardened.backends import native_root
 
-        return inventory.of_directory(native_root.ensure(say).path)
+        return inventory.of_directory(native_root.home() / manifest.image.partition(":")[2] / "root")
     from smolagents_hardened.backends import docker_engine
 
     client = docker_engine.connect()
@@ -61,8 +61,9 @@ def render(manifest: Manifest, found: Sequence[Entry]) -> str:
     name, _, version = manifest.image.partition(":")
     image = Component(name=name, version=version, type=ComponentType.CONTAINER, bom_ref="image")
     image.properties.add(Property(name=f"{PROPERTY}content-sha256", value=inventory.digest(found)))
-    lock = hashlib.sha256(payload.image_file("requirements.lock").encode()).hexdigest()
-    image.properties.add(Property(name=f"{PROPERTY}lock-sha256", value=lock))
+    for entry in found:
+        if entry.path == LOCK:
+            image.properties.add(Property(name=f"{PROPERTY}lock-sha256", value=entry.sha256))
     bom = Bom(components=[_python(manifest), _guest(), *_packages(manifest), *_libraries(found)])
     bom.metadata.component = image
     bom.register_dependency(image, bom.components)

@@ -14,11 +14,13 @@ from smolagents_hardened.backends import native_root, packages, payload
 from smolagents_hardened.backends.native_root import Root
 from smolagents_hardened.errors import BackendUnavailable
 
+IMPORTS = ("numpy", "pandas")
+
 
 @pytest.fixture(scope="module")
 def root() -> Root:
-    """The root of this installation."""
-    return native_root.ensure(print)
+    """A root with some of this environment's packages."""
+    return native_root.ensure(print, IMPORTS)
 
 
 def test_it_holds_what_every_box_holds(root: Root) -> None:
@@ -58,7 +60,7 @@ def test_the_manifest_tells_what_can_be_imported(root: Root) -> None:
 def test_it_is_found_again(root: Root) -> None:
     """A second look builds nothing and says nothing."""
     told: list[str] = []
-    assert native_root.ensure(told.append) == root
+    assert native_root.ensure(told.append, IMPORTS) == root
     assert told == []
 
 

@@ -29,7 +29,7 @@ def printed(executor: HardenedExecutor, program: str, call: str) -> list[dict[st
 
 
 def test_the_whole_promised_workload_works(make_executor: MakeExecutor) -> None:
-    """numpy, pandas, sqlite3, tempfile, threads, asyncio, pillow, matplotlib, scikit-learn, shutil and the rest work."""
+    """numpy, pandas, sqlite3, tempfile, threads, asyncio, pillow, matplotlib, shutil and the rest work."""
     found = printed(make_executor(limits=ROOMY), "workload", "main()")
     assert {line["part"]: line.get("error") for line in found if not line["ok"]} == NOT_PROMISED
     assert [line["part"] for line in found] == workload.parts()

@@ -14,6 +14,7 @@ from tests.support.engine_disk import fill, small_disk
 from smolagents_hardened import HardenedExecutor
 from smolagents_hardened.backends import docker_image
 from smolagents_hardened.backends.docker import DockerBackend
+from smolagents_hardened.backends.docker_recipe import recipe
 from smolagents_hardened.errors import BackendUnavailable
 
 pytestmark = pytest.mark.timeout(600)  # engines are started, and an image is begun
@@ -37,7 +38,7 @@ def test_a_full_engine_says_so(engine: Engine) -> None:
         with pytest.raises(BackendUnavailable, match=r"no space left on device.*docker system prune"):
             HardenedExecutor([], backend=backend)
         assert client.api.containers(all=True) == []
-        assert docker_image.find(client, docker_image.expected_tag()) is None
+        assert docker_image.find(client, recipe("auto", "slim").tag) is None
 
 
 def test_no_room_for_the_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

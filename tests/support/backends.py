@@ -7,6 +7,8 @@ from functools import cache
 
 from smolagents_hardened.backends.base import Backend
 
+# What the suites' programs import beside the standard library.
+DATA = ("PIL", "matplotlib", "numpy", "pandas")
 DECLARED = tuple(os.environ.get("HARDENED_TEST_BACKENDS", "native").split(","))
 
 
@@ -18,7 +20,7 @@ def backend(name: str) -> Backend:
 
         return DockerBackend()
     if name == "native":
-        from smolagents_hardened.backends.native import NativeBackend
+        from tests.support.data_backend import DataBackend
 
-        return NativeBackend()
+        return DataBackend()
     raise ValueError(f"HARDENED_TEST_BACKENDS names an unknown backend: {name!r}")

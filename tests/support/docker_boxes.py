@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import docker
+from tests.support.backends import DATA
 
 from smolagents_hardened.backends.base import BoxRequest, Stream
 from smolagents_hardened.backends.docker import DockerBackend
@@ -43,7 +44,7 @@ class Boxes:
     ) -> DockerBox:
         """A box with our own runner in it."""
         self.backend.change = change
-        box = self.backend.start(BoxRequest(limits or Limits(), required=required))
+        box = self.backend.start(BoxRequest(limits or Limits(), required=required, imports=DATA))
         self.made.append(box)
         return box
 

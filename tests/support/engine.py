@@ -18,6 +18,7 @@ from pathlib import Path
 
 import docker
 import psutil
+from tests.support.backends import DATA
 
 from smolagents_hardened.backends import docker_image, docker_owner
 from smolagents_hardened.backends.docker import DockerBackend
@@ -179,11 +180,11 @@ class Engine:
     def load(self) -> None:
         """Copy the image of this installation from the machine's engine, which builds it if it has none."""
         with DockerBackend() as backend:
-            tag = backend.manifest().image
-            pieces = backend._client.api.get_image(tag)
-            with contextlib.closing(self.client(60.0)) as client:
-                client.api.load_image(pieces)
-                assert docker_image.find(client, tag) is not None
+            for tag in (backend.manifest().image, backend.manifest(DATA).image):
+                pieces = backend._client.api.get_image(tag)
+                with contextlib.closing(self.client(60.0)) as client:
+                    client.api.load_image(pieces)
+                    assert docker_image.find(client, tag) is not None
 
     def _end_of_process(self) -> None:
         """What the end of this process does for this engine: its reaper removes what nobody has closed."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tests.support.backends import DATA
 from tests.support.plain_user import NOBODY
 
 from smolagents_hardened.backends import native_cgroup, native_plan, native_root
@@ -73,7 +74,8 @@ class Sessions:
     ) -> Session:
         """A session that has been opened and may import everything."""
         limits = limits or Limits()
-        box = (backend or NativeBackend()).start(BoxRequest(limits, profile, required))
+        request = BoxRequest(limits, profile, required, imports=DATA)
+        box = (backend or NativeBackend()).start(request)
         session = Session(box, limits, no_tools, self.printed.append)
         self.made.append(session)
         session.open()
@@ -170,7 +172,7 @@ def make_open_cache(home: Path) -> None:
 
 def make_nobodys_cache(home: Path) -> None:
     """Fill a cache directory that a plain user owns with this installation's root file system."""
-    done = native_root.ensure(print).path.parent
+    done = native_root.ensure(print, DATA).path.parent
     roots = home / "smolagents-hardened" / "roots"
     link_tree(done, roots / done.name)
     give_to_nobody(home, home / "smolagents-hardened", roots)

@@ -434,21 +434,6 @@ def part_matplotlib() -> None:
     pyplot.close(figure)
 
 
-def part_sklearn() -> None:
-    """Models, in this thread and in threads of OpenMP and joblib."""
-    from sklearn.cluster import KMeans
-    from sklearn.datasets import make_classification
-    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import cross_val_score
-
-    x, y = make_classification(200, random_state=1)
-    assert cross_val_score(LogisticRegression(), x, y, cv=3, n_jobs=1).mean() > 0.7
-    assert RandomForestClassifier(10, random_state=1, n_jobs=2).fit(x, y).score(x, y) > 0.9
-    assert HistGradientBoostingClassifier(max_iter=5).fit(x, y).score(x, y) > 0.7
-    assert len(KMeans(2, n_init=1).fit(x).labels_) == 200
-
-
 def parts() -> list[str]:
     """The names of all parts, in the order of the file."""
     return [name for name in globals() if name.startswith("part_")]

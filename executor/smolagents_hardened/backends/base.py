@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -94,6 +95,8 @@ class Manifest:
     python: str
     modules: frozenset[str]  # top-level names that can be imported in the box
     packages: dict[str, str]  # distribution name -> version
+    executable: str = "/usr/local/bin/python3"  # the interpreter, as the box sees it
+    path: tuple[str, ...] = ()  # where packages are besides /opt/packages
 
 
 # Where glibc keeps POSIX semaphores, sem_overview(7): a tmpfs, bounded like scratch, where processes may be started.
@@ -107,13 +110,14 @@ def may_start_processes(profile: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class BoxRequest:
-    """What a box is asked to be: limits, its filters' profile, the layers that must be in force, the files in it."""
+    """What a box is asked to be: limits, its filters' profile, the required layers, the files and packages in it."""
 
     limits: Limits
     profile: str = "default"
     required: frozenset[str] = frozenset()
     labels: tuple[tuple[str, str], ...] = ()
     files: tuple[Input, ...] = ()
+    imports: tuple[str, ...] = ()  # what its code may import, as authorised: "a", "a.b", "a.*", "*"
 
 
 class Backend(Protocol):
@@ -123,8 +127,8 @@ class Backend(Protocol):
     def name(self) -> str:
         """As in HardenedExecutor(backend=...)."""
 
-    def manifest(self) -> Manifest:
-        """Read (or build, with a progress line) the image. Raises BackendUnavailable."""
+    def manifest(self, imports: Sequence[str] = ()) -> Manifest:
+        """Read (or build, with a progress line) the image with these imports. BackendUnavailable, MissingImports."""
 
     def start(self, request: BoxRequest) -> Box:
         """Start a box. Raises BackendUnavailable or NotEnforced; never leaves half a box behind."""

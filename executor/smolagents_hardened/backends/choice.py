@@ -28,7 +28,7 @@ def choose(
     """
     if not isinstance(wanted, str):
         return wanted
-    request = BoxRequest(limits or Limits(), profile, required)
+    request = BoxRequest(limits or Limits(), profile, required, imports=tuple(imports))
     if wanted != "auto":
         return _make(wanted, request, say, imports)
     causes = []
@@ -41,6 +41,11 @@ def choose(
         say(f"backend: {name} (the first on this host that enforces all {len(required)} required layers)")
         return backend
     raise BackendUnavailable(f"no backend can be had here. {' -- '.join(causes)}")
+
+
+def on_image(image: str, say: Say) -> Backend:
+    """The backend that starts boxes from an image of the user's own: that is Docker's business."""
+    return _docker(say, image)
 
 
 def _make(name: str, request: BoxRequest, say: Say, imports: Sequence[str]) -> Backend:
@@ -57,7 +62,7 @@ def _native(request: BoxRequest, say: Say, imports: Sequence[str]) -> Backend:
     return backend
 
 
-def _docker(say: Say) -> Backend:
+def _docker(say: Say, image: str | None = None) -> Backend:
     from smolagents_hardened.backends.docker import DockerBackend  # the SDK is an extra: load it only when it is meant
 
-    return DockerBackend(progress=say)
+    return DockerBackend(progress=say, image=image)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from smolagents_hardened.backends import payload
@@ -22,10 +22,21 @@ try:
 except ImportError as error:
     raise BackendUnavailable("the Docker SDK is missing. Run: pip install 'smolagents-hardened[docker]'") from error
 
-from smolagents_hardened.backends import docker_engine, docker_files, docker_image, docker_owner
+from smolagents_hardened.backends import (
+    docker_engine,
+    docker_files,
+    docker_foreign,
+    docker_image,
+    docker_owner,
+    docker_recipe,
+    docker_shelf,
+    package_lock,
+)
 from smolagents_hardened.backends.docker_box import Debts, DockerBox, remove
 from smolagents_hardened.backends.docker_channel import AttachChannel
 from smolagents_hardened.backends.docker_config import Config, Plan, container_config, pick_user
+from smolagents_hardened.backends.docker_recipe import recipe
+from smolagents_hardened.backends.docker_shelf import Image
 from smolagents_hardened.backends.docker_witness import ENGINE_LAYERS, Witnesses
 
 NAME = "smolagents-hardened-"
@@ -40,9 +51,9 @@ def _quiet(line: str) -> None:
 class DockerBackend:
     """Makes boxes with the engine that the environment names (DOCKER_HOST), or with a given client.
 
-    base: "auto" | "host" | "official", see docker_image.recipe. progress: gets one line per step of an image build.
-    stream_files: copy the user's files into the box also where the engine is reached by a socket of this host; for an
-    engine that does not share this host's files.
+    base: "auto" | "host" | "official", see docker_recipe.recipe. image: the name of an image of the user's own,
+    instead. progress: gets one line per step of an image build. stream_files: copy the user's files into the box also
+    where the engine is reached by a socket of this host; for an engine that does not share this host's files.
     Raises BackendUnavailable where no engine, or none that is new enough, answers.
     """
 
@@ -54,6 +65,7 @@ class DockerBackend:
         base: str = "auto",
         progress: Callable[[str], None] = _quiet,
         *,
+        image: str | None = None,
         stream_files: bool = False,
     ) -> None:
         self._streams_files = stream_files
@@ -61,8 +73,9 @@ class DockerBackend:
         self._client = client if client is not None else docker_engine.connect()
         self._base = base
         self._progress = progress
+        self._image = image
         self._debts = Debts()
-        self._manifest: Manifest | None = None  # set by the first `manifest`
+        self._manifests: dict[tuple[str, ...], Manifest] = {}  # by the imports asked for
         self._lock = threading.Lock()  # one look for the image at a time
         try:
             self._engine = docker_engine.examine(self._client)
@@ -77,18 +90,38 @@ class DockerBackend:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def manifest(self) -> Manifest:
-        """The manifest of the image that fits this installation; the image is built where it is missing."""
+    def manifest(self, imports: Sequence[str] = ()) -> Manifest:
+        """The manifest of the smallest image with these imports; it is built where it is missing, see docker_shelf."""
+        wanted = tuple(sorted(set(imports)))
         with self._lock:
-            if self._manifest is None:
-                self._manifest = self._prepare()
-            return self._manifest
+            if wanted not in self._manifests:
+                self._manifests[wanted] = self._prepare(wanted)
+            return self._manifests[wanted]
+
+    def build(self, variant: str, wishes: Sequence[str] = ()) -> Manifest:
+        """Build "slim", "data", or an image with `wishes` (as for pip), where it is missing."""
+        wanted = recipe(self._base, variant)
+        with self._preparing():
+            if wishes:
+                lock = package_lock.resolve(wishes, docker_recipe.locked("slim"), wanted.target)
+                wanted = recipe(self._base, f"with {' '.join(sorted(wishes))}", lock)
+            return docker_image.ensure(self._client, self._progress, wanted)
+
+    def images(self) -> list[Image]:
+        """Every image of ours that the engine has."""
+        with docker_engine.translated("list the images"):
+            return docker_shelf.images(self._client, self._base)
+
+    def prune(self, chosen: Sequence[Image]) -> list[str]:
+        """Remove these images and what cut off builds have left; the names that are gone."""
+        with docker_engine.translated("remove images"):
+            return docker_shelf.prune(self._client, chosen)
 
     def start(self, request: BoxRequest) -> DockerBox:
         """Start a box. Raises BackendUnavailable or NotEnforced; never leaves half a box behind."""
         if request.profile == "landlock":
             raise ConfigError("require='landlock' is a level of backend 'native'; leave it out with backend 'docker'")
-        manifest = self.manifest()
+        manifest = self.manifest(request.imports)
         docker_owner.watch(self._client)
         with docker_engine.translated("remove what an earlier box left"):
             self._debts.settle(self._client)
@@ -98,7 +131,7 @@ class DockerBackend:
         )
         plan = Plan(
             request=request,
-            image=manifest.image,
+            manifest=manifest,
             user=pick_user(is_mapped=self._engine.is_user_mapped),
             seccomp=payload.engine_filter(request.profile),
             labels=(*request.labels, (SESSION_LABEL, token), (docker_owner.OWNER_LABEL, docker_owner.owner())),
@@ -128,10 +161,17 @@ class DockerBackend:
         if self._owns_client:
             self._client.close()
 
-    def _prepare(self) -> Manifest:
+    def _prepare(self, imports: tuple[str, ...]) -> Manifest:
+        with self._preparing():
+            if self._image is not None:
+                return docker_foreign.ensure(self._client, self._image, self._progress)
+            return docker_shelf.choose(self._client, imports, self._progress, self._base)
+
+    @contextlib.contextmanager
+    def _preparing(self) -> Iterator[None]:
         try:
             with docker_engine.translated("prepare the image"), docker_engine.patient(self._client):
-                return docker_image.ensure(self._client, self._progress, self._base)
+                yield
         except OSError as error:
             raise BackendUnavailable(
                 f"the image could not be prepared: {error}. Make room, or set XDG_CACHE_HOME and TMPDIR"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from smolagents_hardened.backends.base import SHARED_MEMORY, BoxRequest, may_start_processes
+from smolagents_hardened.backends.base import SHARED_MEMORY, BoxRequest, Manifest, may_start_processes
 from smolagents_hardened.backends.resource_limits import rlimits
 from smolagents_hardened.files.inputs import PLACE, Input
 
@@ -41,6 +41,7 @@ ENVIRONMENT = (
     "OMP_NUM_THREADS=1",
     "OPENBLAS_NUM_THREADS=1",
     "PATH=/usr/local/bin",
+    "POLARS_SKIP_CPU_CHECK=1",  # it runs machine code of its own making, which a box does not let it map
     "TZ=UTC",
 )
 
@@ -50,7 +51,7 @@ class Plan:
     """One box: what was asked for, and what was chosen for it."""
 
     request: BoxRequest
-    image: str
+    manifest: Manifest
     user: int  # uid and gid
     seccomp: str  # filter 1, the JSON text
     labels: tuple[tuple[str, str], ...]
@@ -87,13 +88,19 @@ def file_mounts(plan: Plan) -> list[Config]:
     ]
 
 
+def start_command(manifest: Manifest) -> list[str]:
+    """What runs our guest with the interpreter of the image, and sees the packages that are in it."""
+    places = f"import sys; sys.path += {list(manifest.path)!r}; " if manifest.path else ""
+    return [manifest.executable, *PYTHON[1:], places + START]
+
+
 def container_config(plan: Plan) -> Config:
     """The body of the engine's create call."""
     request = plan.request
     return {
-        "Image": plan.image,
+        "Image": plan.manifest.image,
         "Entrypoint": [],
-        "Cmd": [*PYTHON, START, request.profile, request.limits.to_json()],
+        "Cmd": [*start_command(plan.manifest), request.profile, request.limits.to_json()],
         "Env": list(ENVIRONMENT),
         "User": f"{plan.user}:{plan.user}",
         "WorkingDir": SCRATCH,

@@ -67,7 +67,7 @@ def load(client: docker.DockerClient, plan: Plan) -> str:
 def _carrier(plan: Plan) -> Config:
     mount = {"Type": "volume", "Target": PLACE, "VolumeOptions": {"NoCopy": True}}
     host: Config = {"NetworkMode": "none", "Mounts": [mount]}
-    return {"Image": plan.image, "Labels": dict(plan.labels), "NetworkDisabled": True, "HostConfig": host}
+    return {"Image": plan.manifest.image, "Labels": dict(plan.labels), "NetworkDisabled": True, "HostConfig": host}
 
 
 def _tar(plan: Plan) -> Iterator[bytes]:

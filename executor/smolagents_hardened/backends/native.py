@@ -15,7 +15,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +54,8 @@ def _quiet(line: str) -> None:
 class NativeBackend:
     """Makes boxes by namespaces, for root and for a plain user alike.
 
-    preload: modules that the spawner imports once, so that boxes find them imported; one that is not in the root, or
-    that starts a thread, is left out, with a line to `progress`. Raises BackendUnavailable where this host refuses.
+    preload: modules that the spawner imports once, so that boxes find them imported; one that starts a thread is left
+    out, with a line to `progress`. Raises BackendUnavailable where this host refuses.
     """
 
     name = "native"
@@ -66,7 +66,7 @@ class NativeBackend:
         self._preload = preload
         self._progress = progress
         self._lock = threading.Lock()
-        self._root: Root | None = None  # set by the first `manifest`
+        self._roots: dict[tuple[str, ...], Root] = {}  # by the imports asked for
 
     def __enter__(self) -> NativeBackend:
         return self
@@ -74,13 +74,13 @@ class NativeBackend:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def manifest(self) -> Manifest:
-        """The manifest of the root file system; it is built where it is missing."""
-        return self._found().manifest
+    def manifest(self, imports: Sequence[str] = ()) -> Manifest:
+        """The manifest of the root file system for these imports; it is built where it is missing."""
+        return self._found(imports).manifest
 
     def start(self, request: BoxRequest) -> NativeBox:
         """Start a box. Raises BackendUnavailable or NotEnforced; never leaves half a box behind."""
-        root = self._found()
+        root = self._found(request.imports)
         _refuse_more_than_there_is(request.limits)
         try:
             try:
@@ -95,11 +95,13 @@ class NativeBackend:
     def close(self) -> None:
         """Nothing: the spawner is shared by every backend of this process, and ends with it."""
 
-    def _found(self) -> Root:
+    def _found(self, imports: Sequence[str]) -> Root:
+        wanted = tuple(sorted(set(imports)))
         with self._lock:
-            if self._root is None or not self._root.path.is_dir():
-                self._root = native_root.ensure(self._progress)
-            return self._root
+            root = self._roots.get(wanted)
+            if root is None or not root.path.is_dir():
+                root = self._roots[wanted] = native_root.ensure(self._progress, wanted, self._preload)
+            return root
 
     def _start(self, root: Root, request: BoxRequest) -> NativeBox:
         with contextlib.ExitStack() as undo:

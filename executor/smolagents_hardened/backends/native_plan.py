@@ -51,6 +51,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "PATH": "/usr/local/bin",
+    "POLARS_SKIP_CPU_CHECK": "1",  # it runs machine code of its own making, which a box does not let it map
     "TZ": "UTC",
 }
 # Address space is what a box without a control group has little of: glibc reserves 64 MiB of it for each malloc arena,

@@ -1,14 +1,13 @@
-"""The root file system of native boxes: a directory in the user's cache, named by the digest of everything in it.
+"""The root file systems of native boxes: directories in the user's cache, each named by the digest of everything in it.
 
-It is a copy of the host's own CPython (rootfs.py), the locked packages and the guest, so a box sees no file of the host
-but these. Made in two layers, because only the small upper one changes while the code of this package does, and of
+A root is a copy of the host's own CPython (rootfs.py), those of the environment's packages that the authorised imports
+need (environment.py, native_parts.py), and the guest; a box sees no file of the host but these. It is put together of
 hard links, so that a second root costs no disk. It appears by one rename under a file lock: it is whole, or not there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import importlib.machinery
 import importlib.metadata
@@ -16,35 +15,29 @@ import json
 import os
 import platform
 import shutil
-import stat
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from smolagents_hardened.backends import packages, payload, rootfs
+from smolagents_hardened.backends import distribution_files, environment, native_parts, packages, payload, rootfs
 from smolagents_hardened.backends.base import Manifest
-from smolagents_hardened.backends.packages import Progress, Target
+from smolagents_hardened.backends.environment import Part
+from smolagents_hardened.backends.native_parts import PACKAGES
+from smolagents_hardened.backends.packages import Progress
 from smolagents_hardened.confinement.bpf import compile_filter
 from smolagents_hardened.confinement.profile import PROFILES, load_profile
 from smolagents_hardened.errors import BackendUnavailable
 
 # Beside the guest and the wire: the spawner, which runs in the root.
 SPAWNER_FILES = ("__init__.py", "jail_unsafe.py", "spawner_box.py", "spawner_loop.py")
-PACKAGES = "opt/packages"
 HARDENED = "opt/hardened"
 STANDARD_LIBRARY = f"{rootfs.PREFIX}/{sys.platlibdir}/python{sys.version_info.major}.{sys.version_info.minor}"
-ROOM_BYTES, ROOM_FILES = 2**20, 16  # less than that is left of a disk that could not hold some file
 KEPT_S = 7 * 86_400  # a week: whoever changes between versions does not build each time
-COMPILE = (
-    "import compileall, py_compile, sys\n"
-    "for name in sys.argv[2:]:\n"
-    "    compileall.compile_dir(sys.argv[1] + '/' + name, quiet=2, workers=2, maxlevels=50, stripdir=sys.argv[1],\n"
-    "        prependdir='/', invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)\n"
-)
+NAME = "smolagents-hardened-native"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +48,19 @@ class Root:
     manifest: Manifest
 
 
-def ensure(progress: Progress) -> Root:
-    """The root that fits this installation; it is built where it is missing. Raises BackendUnavailable."""
+def ensure(progress: Progress, imports: Sequence[str] = (), wishes: Sequence[str] = ()) -> Root:
+    """The root in which `imports` can be imported, and `wishes` where they are installed; it is built where missing.
+
+    Raises MissingImports for what this environment does not have, before anything is made, and BackendUnavailable.
+    """
     if not rootfs.is_supported():
         raise BackendUnavailable(
             "backend 'native' needs CPython 3.11 or newer on x86-64 Linux with glibc, and this is"
             f" {sys.implementation.name} on {sys.platform} {platform.machine()}; use backend='docker'"
         )
+    parts = environment.resolve(imports, wishes)
     try:
-        return _ensure(progress)
+        return _ensure(parts, progress)
     except OSError as error:
         raise BackendUnavailable(
             f"the root file system of native boxes cannot be made in the cache ({error}); set XDG_CACHE_HOME to a"
@@ -71,31 +68,64 @@ def ensure(progress: Progress) -> Root:
         ) from error
 
 
-def _ensure(progress: Progress) -> Root:
-    home = packages.cache_directory() / "roots"
-    home.mkdir(mode=0o755, exist_ok=True)
-    lock, target = payload.image_file("requirements.lock"), Target(sys.version_info[:2], is_host=True)
-    base_key = _digest(rootfs.identity(), packages.key(lock, target), COMPILE)
+def home() -> Path:
+    """Where the roots are."""
+    path = packages.cache_directory() / "roots"
+    path.mkdir(mode=0o755, exist_ok=True)
+    return path
+
+
+def _ensure(parts: Sequence[Part], progress: Progress) -> Root:
     content = files()
-    done = home / _digest(base_key, payload.digest(content))
+    done = home() / _digest(fit(), *map(distribution_files.key, parts))
     if not done.is_dir():
-        with packages.locked(home / "build.lock"):
-            base = home / f"base-{base_key}"
-            _once(base, lambda work: _make_base(work, packages.install(lock, target, progress), progress))
-            _once(done, lambda work: _make_whole(work, base, content))
-            prune(home, keep={base.name, done.name})
+        with packages.locked(home() / "build.lock"):
+            if not done.is_dir():
+                _build(done, parts, content, progress)
         progress(f"the root file system of native boxes is ready: {done}")
     with contextlib.suppress(OSError):  # somebody else may have made it for us
         os.utime(done)  # it is in use: see `prune`
-    return Root(done / "root", _manifest(done))
+    return Root(done / "root", manifest_of(done))
 
 
-def prune(home: Path, keep: set[str]) -> None:
-    """Remove roots that nobody has asked for in KEPT_S and no spawner holds (spawner.py locks the directory)."""
+def base_name() -> str:
+    """The directory of this interpreter's standard library."""
+    return f"base-{_digest(rootfs.identity(), native_parts.COMPILE)}"
+
+
+def fit() -> str:
+    """What every root of this installation has in common: interpreter and guest. One with another fit is stale."""
+    return _digest(base_name(), payload.digest(files()))
+
+
+def fit_of(done: Path) -> str:
+    """The fit of a finished root, "" for one that does not say."""
+    try:
+        return str(json.loads((done / "manifest.json").read_text()).get("fit", ""))
+    except (OSError, ValueError):
+        return ""
+
+
+def _build(done: Path, parts: Sequence[Part], content: dict[str, bytes], progress: Progress) -> None:
+    base = home() / base_name()
+    # Its own name holds the recipe, so that byte code of another one is not taken.
+    shelf = packages.cache_directory() / f"parts-{base.name.removeprefix('base-')}"
+    shelf.mkdir(exist_ok=True)
+    _once(base, lambda work: _make_base(work, progress))
+    trees = native_parts.ensure(shelf, parts, progress)
+    _once(done, lambda work: _make_whole(work, [base / "root", *trees], content))
+    prune(home(), keep={base.name, done.name})
+    for one in packages.cache_directory().glob("parts-*"):
+        native_parts.prune(one, KEPT_S)
+
+
+def prune(home: Path, keep: set[str], older_than_s: float = KEPT_S) -> list[Path]:
+    """Remove roots that nobody has asked for in that time and no spawner holds (spawner.py locks the directory)."""
     import fcntl  # not on Windows, where this module can be imported too
 
+    removed = []
     for old in home.iterdir():
-        if old.name in keep or not old.is_dir() or time.time() - old.stat().st_mtime < KEPT_S:
+        if old.name in keep or not old.is_dir() or time.time() - old.stat().st_mtime < older_than_s:
             continue
         held = os.open(old / "root", os.O_RDONLY) if (old / "root").is_dir() else os.open(old, os.O_RDONLY)
         try:
@@ -106,8 +136,11 @@ def prune(home: Path, keep: set[str]) -> None:
         finally:
             os.close(held)
         shutil.rmtree(home / f".{old.name}-old", ignore_errors=True)
+        removed.append(old)
+    return removed
 
 
+@cache
 def files() -> dict[str, bytes]:
     """Path beneath HOME in the box -> content: what every backend's box holds, the spawner and filter 1 besides."""
     content = dict(payload.files())
@@ -134,60 +167,45 @@ def _once(done: Path, make: Callable[[Path], None]) -> None:
         raise
 
 
-def _make_base(work: Path, installed: Path, progress: Progress) -> None:
+def _make_base(work: Path, progress: Progress) -> None:
     progress("making the root file system of native boxes from this host's own Python; this is done once")
     root = work / "root"
     root.mkdir()
-    rootfs.assemble(root, packages.shared_objects(installed))
-    _copy_links(installed, root / PACKAGES)
-    _compile(root, STANDARD_LIBRARY, PACKAGES)
-    _open_to_all(root)
+    rootfs.assemble(root)
+    (root / PACKAGES).mkdir(parents=True)
+    native_parts.compile_trees([root])
+    native_parts.open_to_all(root)
 
 
-def _make_whole(work: Path, base: Path, content: dict[str, bytes]) -> None:
+def _make_whole(work: Path, trees: Sequence[Path], content: dict[str, bytes]) -> None:
     root = work / "root"
-    _copy_links(base / "root", root)
+    for tree in trees:
+        _link_tree(tree, root)
+    own = work / "own"
     for name, data in content.items():
-        path = root / HARDENED / name
+        path = own / HARDENED / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    _compile(root, HARDENED)
-    _open_to_all(root / HARDENED)
-    (work / "manifest.json").write_text(json.dumps(_describe(root), sort_keys=True))
+    native_parts.compile_trees([own])
+    native_parts.open_to_all(own)
+    _link_tree(own, root)
+    shutil.rmtree(own)
+    (work / "manifest.json").write_text(json.dumps(_describe(root) | {"fit": fit()}, sort_keys=True))
 
 
-def _copy_links(source: Path, target: Path) -> None:
+def _link_tree(source: Path, target: Path) -> None:
+    """Put the files of `source` into `target` by hard links; where two trees have one file, the first one's stays."""
+
     def link(one: str, other: str) -> str:
         try:
             os.link(one, other, follow_symlinks=False)
+        except FileExistsError:
+            pass
         except OSError:  # another file system, or one without hard links
             shutil.copy2(one, other, follow_symlinks=False)
         return other
 
-    shutil.copytree(source, target, symlinks=True, copy_function=link)
-
-
-def _compile(root: Path, *directories: str) -> None:
-    """Byte code that is never checked against its source, with the paths of the box in it."""
-    command = [str(rootfs.executable()), "-I", "-S", "-B", "-c", COMPILE, str(root), *directories]
-    subprocess.run(command, check=False, env={}, stdin=subprocess.DEVNULL, capture_output=True)
-    # A package may hold a file that no compiler takes, so the status says nothing. A disk that is full now was so then.
-    there = os.statvfs(root)
-    if there.f_bavail * there.f_frsize < ROOM_BYTES or (there.f_files and there.f_favail < ROOM_FILES):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
-
-
-def _open_to_all(root: Path) -> None:
-    """A box has a user id of its own: it may read all of it, write none of it, and finds no set-id bit."""
-    for directory, _, names in os.walk(root):
-        os.chmod(directory, 0o755)  # nosec B103 - a box reads it under a number of its own
-        for name in names:
-            path = os.path.join(directory, name)
-            mode = os.lstat(path).st_mode
-            if stat.S_ISREG(mode):
-                wanted = 0o755 if mode & 0o111 else 0o644
-                if stat.S_IMODE(mode) != wanted:
-                    os.chmod(path, wanted)
+    shutil.copytree(source, target, symlinks=True, copy_function=link, dirs_exist_ok=True)
 
 
 def _describe(root: Path) -> dict[str, object]:
@@ -216,12 +234,13 @@ def _module(path: Path) -> str:
     return name if is_package or any((entry / "__init__.py").is_file() for entry in path.iterdir()) else ""
 
 
-def _manifest(done: Path) -> Manifest:
+def manifest_of(done: Path) -> Manifest:
+    """What a finished root holds. Raises BackendUnavailable for one that does not say so."""
     try:
         raw = json.loads((done / "manifest.json").read_text())
-        image = f"smolagents-hardened-native:{done.name}"
+        image = f"{NAME}:{done.name}"
         return Manifest(image, str(raw["python"]), frozenset(map(str, raw["modules"])), dict(raw["packages"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackendUnavailable(f"{done} has no readable manifest; remove that directory") from error
 
 

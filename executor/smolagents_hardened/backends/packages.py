@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from smolagents_hardened.errors import BackendUnavailable
 Progress = Callable[[str], None]
 
 # A sign in what pip says -> what to do.
+NO_PIP = "No module named pip"
 PIP_ADVICE = {
-    "No module named pip": f"it is pip that installs them. Run: {sys.executable} -m ensurepip",
+    NO_PIP: f"it is pip that installs them. Run: {sys.executable} -m ensurepip",
     "No space left on device": "make room, or set XDG_CACHE_HOME and TMPDIR to places with 500 MB left",
 }
 REACH_INDEX = "check that the package index can be reached (once is enough: they are cached)"
@@ -108,7 +109,7 @@ def install(lock: str, target: Target, progress: Progress) -> Path:
         try:
             requirements = work / "requirements.txt"
             requirements.write_text(lines_for(lock, target))
-            _pip(requirements, work / "packages", target)
+            _install(requirements, work / "packages", target)
             _prune(work / "packages")
             (work / "packages").rename(done)
         finally:
@@ -131,16 +132,30 @@ def shared_objects(packages: Path) -> list[Path]:
     return sorted(path for path in packages.rglob("*.so*") if path.is_file())
 
 
-def _pip(requirements: Path, directory: Path, target: Target) -> None:
+def pip(command: Sequence[str], arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter's pip. Raises BackendUnavailable where there is none."""
     # -P: no pip.py of the current directory, which may be a stranger's, or hold what a box has written.
-    command = [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-compile", "--no-warn-script-location"]
-    if not target.is_host:
-        command += ["--implementation", "cp", "--python-version", f"{target.version[0]}.{target.version[1]}"]
-        for platform in PLATFORMS:
-            command += ["--platform", platform]
-    command += ["--target", str(directory), "-r", str(requirements)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    start = [sys.executable, "-P", "-m", "pip", *command]
+    whole = [*start, "--quiet", "--no-input", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(whole, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if NO_PIP in done.stderr:
+        raise BackendUnavailable(f"packages cannot be had; {PIP_ADVICE[NO_PIP]}")
+    return done
+
+
+def platform_options(target: Target) -> list[str]:
+    """What tells pip for which interpreter a wheel has to be, where that is not the one that runs it."""
+    if target.is_host:
+        return []
+    options = ["--implementation", "cp", "--python-version", f"{target.version[0]}.{target.version[1]}"]
+    return options + [word for platform in PLATFORMS for word in ("--platform", platform)]
+
+
+def _install(requirements: Path, directory: Path, target: Target) -> None:
+    done = pip(
+        ["install", "--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-compile"],
+        [*platform_options(target), "--no-warn-script-location", "--target", str(directory), "-r", str(requirements)],
+    )
     if done.returncode == 0:
         return
     advice = next((advice for sign, advice in PIP_ADVICE.items() if sign in done.stderr), REACH_INDEX)

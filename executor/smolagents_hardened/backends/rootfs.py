@@ -20,6 +20,7 @@ import sysconfig
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -69,6 +70,7 @@ def executable() -> Path:
     return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
 
 
+@cache
 def identity() -> str:
     """A digest of what `assemble` would copy, without copying: interpreter, its libraries, version, and this recipe."""
     digest = hashlib.sha256()
@@ -78,10 +80,9 @@ def identity() -> str:
     return digest.hexdigest()
 
 
-def assemble(root: Path, objects: Iterable[Path] = ()) -> None:
+def assemble(root: Path) -> None:
     """Fill the empty directory `root`.
 
-    objects: further shared objects (of packages) whose system libraries have to be found in the box too.
     Raises BackendUnavailable where a part of the host's Python cannot be read, OSError where there is no room for it.
     """
     try:
@@ -91,8 +92,8 @@ def assemble(root: Path, objects: Iterable[Path] = ()) -> None:
         for name, text in ETC.items():
             _write(root / "etc" / name, text.encode())
         _copy_interpreter(root)
-        extensions = _copy_stdlib(root)
-        for library in libraries([executable(), *extensions, *objects]):
+        _copy_stdlib(root)
+        for library in own_libraries():
             _copy(library.source, root / library.target, 0o755)
     except OSError as error:
         if error.errno in NO_ROOM:
@@ -100,6 +101,11 @@ def assemble(root: Path, objects: Iterable[Path] = ()) -> None:
         raise BackendUnavailable(
             f"the host's Python cannot be copied for the box ({error}); reinstall it, or use base='official'"
         ) from error
+
+
+def own_libraries() -> list[Library]:
+    """The shared libraries of the interpreter and its standard library: what `assemble` copies of them."""
+    return libraries([executable(), *(path for path in sorted(_kept(_stdlib())) if path.suffix == ".so")])
 
 
 def write_tar(root: Path, stream: IO[bytes]) -> None:
@@ -173,19 +179,14 @@ def _copy_interpreter(root: Path) -> None:
         (binaries / alias).symlink_to(_version())
 
 
-def _copy_stdlib(root: Path) -> list[Path]:
-    """Copy the standard library; the extension modules that went along, as they are on the host."""
+def _copy_stdlib(root: Path) -> None:
     source, target = _stdlib(), root / PREFIX / sys.platlibdir / _version()
-    extensions = []
     for path in sorted(_kept(source)):
         data = path.read_bytes()
         if path.name.startswith("_sysconfigdata"):
             # Build-time tables name directories of whoever built this Python.
             data = data.replace(str(sys.base_prefix).encode(), f"/{PREFIX}".encode())
         _write(target / path.relative_to(source), data, 0o755 if path.suffix == ".so" else 0o644)
-        if path.suffix == ".so":
-            extensions.append(path)
-    return extensions
 
 
 def _kept(stdlib: Path) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -50,9 +50,9 @@ class Watched:
         """The backend's own name."""
         return self._backend.name
 
-    def manifest(self) -> Manifest:
+    def manifest(self, imports: Sequence[str] = ()) -> Manifest:
         """The backend's own manifest."""
-        return self._backend.manifest()
+        return self._backend.manifest(imports)
 
     def start(self, request: BoxRequest) -> Box:
         """Start a box of the backend's."""

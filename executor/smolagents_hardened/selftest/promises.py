@@ -22,5 +22,5 @@ PROMISES = {
     "R17": "Nothing is left behind, also when the host process is killed",
     "R18": "A layer is claimed only as read back, and a missing required one refuses the box",
     "R19": "Every containment promise holds with the language gate off",
-    "R20": "The image holds what its lock says, and building it again gives the same files",
+    "R20": "An image holds what its lock says, twice the same; a native root holds what was installed",
 }
