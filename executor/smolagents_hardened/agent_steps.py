@@ -55,13 +55,18 @@ class AgentSteps:
         if self._is_closed or not isinstance(step, ActionStep | PlanningStep):
             return
         self.look()
-        usage = step.token_usage
-        self._governor.spend(self._name, None if usage is None else (usage.input_tokens, usage.output_tokens))
+        self._governor.spend(self._name, _tokens(step.token_usage))
         stopped = self.take_stop() if isinstance(step, ActionStep) and step.error is None else None
         if stopped is not None:
             step.error = StoppedError(stopped)
             logs = self.logs()
             step.observations = "Execution logs:\n" + logs if logs else None
+
+
+def _tokens(usage: Any) -> tuple[int, int] | None:
+    """In and out, as a model's library reports them; what is no count is no report."""
+    counts = getattr(usage, "input_tokens", None), getattr(usage, "output_tokens", None)
+    return counts if all(type(count) is int and count >= 0 for count in counts) else None  # type: ignore[return-value]
 
 
 class Interrupt:

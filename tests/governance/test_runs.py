@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 from smolagents import ChatMessage, CodeAgent, ToolCallingAgent, tool
+from smolagents.models import TokenUsage
 from tests.support.backends import backend
 from tests.support.models import CallModel, CodeModel, PlanningModel
 
@@ -114,17 +115,22 @@ def test_the_tokens_of_plans_count(make_agent: MakeAgent) -> None:
 
 
 class Silent(CodeModel):
-    """Reports no tokens."""
+    """Reports what it is told to."""
+
+    usage: Any = None
 
     def generate(self, messages: Any, **options: Any) -> ChatMessage:
         message = super().generate(messages, **options)
-        message.token_usage = None
+        message.token_usage = self.usage
         return message
 
 
-def test_a_model_that_reports_nothing_is_on_record(make_agent: MakeAgent) -> None:
-    """Nothing can be charged then, and the trail says so."""
-    agent = make_agent(Silent(ANSWER), budgets=[{"tokens": 1}])
+@pytest.mark.parametrize("usage", [None, TokenUsage(0, -5)])
+def test_a_model_that_reports_nothing_is_on_record(make_agent: MakeAgent, usage: Any) -> None:
+    """Nothing can be charged then, and the trail says so; nor does an odd report give anything back."""
+    model = Silent(ANSWER)
+    model.usage = usage
+    agent = make_agent(model, budgets=[{"tokens": 1}])
     assert agent.run("go") == [1, 1, 1]
     assert [set(one) & {"input_tokens", "output_tokens"} for one in records(agent, "usage")] == [set()]
 

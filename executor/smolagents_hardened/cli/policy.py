@@ -69,13 +69,12 @@ def _replay(arguments: argparse.Namespace) -> int:
 
     counts = {"same": 0, "different": 0, "unknown": 0}
     for one in replay(load(arguments.file), arguments.trail):
-        kind = "unknown" if one.explanation is None else "different" if one.is_different else "same"
+        kind = "unknown" if one.decision is None else "different" if one.is_different else "same"
         counts[kind] += 1
-        if one.explanation is None:
+        if one.decision is None:
             said = "cannot be judged: the record does not hold its arguments whole"
         else:
-            decision = one.explanation.decision
-            said = f"now {decision.verdict} by {decision.rule}: {decision.reason}"
+            said = f"now {one.decision.verdict} by {one.decision.rule}: {one.decision.reason}"
         if arguments.all or kind != "same":
             print(neutral(f"record {one.seq}: {one.tool} was {one.was}, {said}"))
     print(", ".join(f"{count} {kind}" for kind, count in counts.items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from smolagents_hardened.audit.verify import lines
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.cedar import CedarPolicy
-from smolagents_hardened.governance.policy import Explanation, Policy
+from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.policy import Policy
 from smolagents_hardened.governance.policy_file import read
 from smolagents_hardened.governance.rules import refuse_unknown, text, texts
 
@@ -27,11 +28,11 @@ class Tried:
 
     name: str
     expected: str
-    explanation: Explanation
+    decision: Decision
     is_right: bool
 
     def __str__(self) -> str:
-        decision = self.explanation.decision
+        decision = self.decision
         return f"{self.name}: {decision.verdict} by {decision.rule or 'no rule'}: {decision.reason}"
 
 
@@ -55,50 +56,36 @@ def _tried(policy: Policy | CedarPolicy, raw: Any, where: str) -> Tried:
     if not isinstance(arguments, dict):
         raise ConfigError(f"{where}: arguments is a table, not {arguments!r}")
     known = raw.get("known", [])
-    explanation = policy.explain(
-        _call(raw | {"tool": text(raw, "tool", where)}, arguments, texts(raw, "labels", where), known)
-    )
-    decision = explanation.decision
+    call = _call(raw | {"tool": text(raw, "tool", where)}, arguments, texts(raw, "labels", where), known)
+    decision = policy.before_tool_call(call)
     is_right = decision.verdict == expected and raw.get("rule", "") in decision.rule
-    return Tried(str(raw.get("name", where)), expected, explanation, is_right)
+    return Tried(str(raw.get("name", where)), expected, decision, is_right)
 
 
 def _call(about: Mapping[str, Any], arguments: Mapping[str, object], labels: Any, known: Any = ()) -> ToolCall:
     agent = str(about.get("agent", "agent"))
     delegation = tuple(str(name) for name in about.get("delegation") or (agent,))
-    return ToolCall(
-        call_id=str(about.get("call", "")),
-        run=str(about.get("run", "")),
-        step=int(about.get("step", 0)),
-        agent=agent,
-        delegation=delegation,
-        tool=str(about["tool"]),
-        arguments=arguments,
-        digest=str(about.get("digest", "")),
-        code="",
-        labels=frozenset(labels),
-        is_known=lambda value: value in known,
-    )
+    made = ToolCall("", "", 0, agent, delegation, str(about["tool"]), arguments)
+    return replace(made, labels=frozenset(labels), is_known=lambda value: value in known)
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One recorded call: what came of it then, and what this policy would have said. `explanation` is None where the
+    """One recorded call: what came of it then, and what this policy would have said. `decision` is None where the
     record does not hold the arguments as they were (cut, redacted, no JSON).
     """
 
     seq: int
     tool: str
     was: str
-    explanation: Explanation | None
+    decision: Decision | None
 
     @property
     def is_different(self) -> bool:
         """Whether a call that was made would not have been, or the other way round."""
-        if self.explanation is None:
+        if self.decision is None:
             return False
-        verdict = self.explanation.decision.verdict.value
-        return (self.was == "made") != (verdict in ("allow", "modify", "respond"))
+        return (self.was == "made") != (self.decision.verdict.value in ("allow", "modify", "respond"))
 
 
 def replay(policy: Policy | CedarPolicy, path: Path) -> Iterator[Replayed]:
@@ -120,7 +107,7 @@ def replay(policy: Policy | CedarPolicy, path: Path) -> Iterator[Replayed]:
 def _replayed(policy: Policy | CedarPolicy, record: dict[str, Any]) -> Replayed:
     was = "made" if record["kind"] == "intent" else f"refused ({record.get('code')})"
     arguments = record.get("requested", record["arguments"])
-    explanation = None
+    decision = None
     if isinstance(arguments, dict) and TAG not in json.dumps(arguments):
-        explanation = policy.explain(_call(record, arguments, record.get("labels", ())))
-    return Replayed(int(record.get("seq", 0)), str(record.get("tool")), was, explanation)
+        decision = policy.before_tool_call(_call(record, arguments, record.get("labels", ())))
+    return Replayed(int(record.get("seq", 0)), str(record.get("tool")), was, decision)

@@ -22,7 +22,6 @@ from smolagents_hardened.audit.digest import digest_text, type_name
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
 from smolagents_hardened.governance.hooks import Decision, Means
-from smolagents_hardened.governance.policy import Explanation
 from smolagents_hardened.governance.policy_file import read_text
 
 SUFFIX = ".cedar"
@@ -65,10 +64,6 @@ class CedarPolicy:
     def before_tool_call(self, call: ToolCall) -> Decision:
         """What the policies say; in doubt a denial."""
         return replace(self._judged(call), version=self.digest)
-
-    def explain(self, call: ToolCall) -> Explanation:
-        """The same decision; Cedar names the policies that it comes from, not those that it has overruled."""
-        return Explanation(self.before_tool_call(call), None, ())
 
     def described(self) -> dict[str, object]:
         """What the trail says of it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance import cedar
+from smolagents_hardened.governance.call import FINAL_ANSWER
 from smolagents_hardened.governance.policy import Contents, compile_policy
 from smolagents_hardened.governance.policy_file import read, read_text
 from smolagents_hardened.governance.rules import EFFECTS, Rule
@@ -56,16 +57,11 @@ def _oddities(contents: Contents) -> list[tuple[Rule, str]]:
         if earlier is not None:
             found.append((rule, f"rule {rule.number} can never decide: rule {earlier.number} fits whenever it does"))
         tools = contents.tools
-        if tools is not None and not any(rule.names(tool) for tool in (*tools, "final_answer")):
+        if tools is not None and not any(rule.names(tool) for tool in (*tools, FINAL_ANSWER)):
             found.append((rule, f"rule {rule.number} is about {rule.tool!r}, which is none of `tools`"))
-        if rule.effect == contents.default == "allow" and not _is_answered(rule, ordered):
+        if rule.effect == contents.default == "allow" and rule.tool != FINAL_ANSWER:
             found.append((rule, f"rule {rule.number} allows what the default allows anyway"))
     return sorted(found, key=lambda one: one[0].number)
-
-
-def _is_answered(rule: Rule, ordered: list[Rule]) -> bool:
-    """Whether an allow rule says something that counts: it names `final_answer`."""
-    return rule.tool == "final_answer" or not ordered
 
 
 def _covers(strict: Rule, rule: Rule) -> bool:

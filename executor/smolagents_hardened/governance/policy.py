@@ -73,15 +73,6 @@ class Contents:
     prices: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A decision, the rule that gave it (None: the default), and every other rule that fits."""
-
-    decision: Decision
-    rule: Rule | None
-    also: tuple[Rule, ...]
-
-
 class Policy:
     """A hook made of rules. `digest` is the SHA-256 of what they say, whatever the file's layout."""
 
@@ -137,13 +128,6 @@ class Policy:
             if rule.fits(call):
                 return rule.decide(call)
         return self._default(call.tool)
-
-    def explain(self, call: ToolCall) -> Explanation:
-        """The same decision, with the rule it comes from and those that it has overruled."""
-        fitting = [rule for rule in self._about(call.tool) if rule.fits(call)]
-        if not fitting:
-            return Explanation(self._default(call.tool), None, ())
-        return Explanation(fitting[0].decide(call), fitting[0], tuple(fitting[1:]))
 
     def described(self) -> dict[str, object]:
         """What the trail says of it."""
