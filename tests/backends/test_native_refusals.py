@@ -156,6 +156,20 @@ def test_a_refusing_host_is_explained(
     assert "backend='native', require='landlock'" in text
 
 
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [("agents//python (enforce)", "'agents//python'"), ("agents (complain)", "seccomp"), ("unconfined", "seccomp")],
+)
+def test_a_profile_that_refuses_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, told: str
+) -> None:
+    """Where AppArmor enforces a profile on this Python, a denial names it and the rules that it lacks."""
+    (tmp_path / "current").write_text(f"{label}\n")
+    monkeypatch.setattr(native_causes, "SYSCTL", tmp_path)
+    monkeypatch.setattr(native_causes, "PROFILES", (tmp_path / "missing", tmp_path / "current"))
+    assert told in native_causes.cause("clone: Permission denied", errno.EACCES)
+
+
 def test_an_old_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the floor the kernel's version is the cause."""
     monkeypatch.setattr(native_causes.platform, "release", lambda: "4.18.0-553.el8.x86_64")

@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 SYSCTL = Path("/proc/sys")
+PROFILES = (Path("/proc/self/attr/apparmor/current"), Path("/proc/self/attr/current"))  # the second before Linux 5.8
 OLDEST = (5, 3)  # CLONE_PIDFD and pidfd_open
 OTHERWISE = (
     "or use Docker: backend='docker'; or, where nothing else can be had, a weaker sandbox without namespaces:"
@@ -38,6 +39,11 @@ def cause(step: str, number: int) -> str:
             " kernel.apparmor_restrict_unprivileged_userns=0, or give this Python an AppArmor profile with the rule"
             " 'userns,'"
         )
+    if number == errno.EACCES and (profile := _profile()):
+        return (
+            f"The AppArmor profile {profile!r} confines this Python: give it the rules 'userns,', 'mount,', 'umount,'"
+            " and 'pivot_root,'"
+        )
     if step.startswith("mount proc"):
         return "Parts of /proc are covered here, as in a container, so no fresh one may be mounted: run outside of it"
     return "Something confines this process already, such as a container's seccomp filter: run outside of it"
@@ -48,6 +54,17 @@ def _read(name: str) -> str:
         return (SYSCTL / name).read_text().strip()
     except OSError:
         return ""
+
+
+def _profile() -> str:
+    """The AppArmor profile of this process, "" where none confines it."""
+    for path in PROFILES:
+        try:
+            name, _, mode = path.read_text().strip("\0\n").rpartition(" (")
+        except OSError:
+            continue
+        return name if mode == "enforce)" else ""
+    return ""
 
 
 def _kernel() -> tuple[int, int]:
