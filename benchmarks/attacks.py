@@ -38,6 +38,15 @@ LASTING = {"add_capability", "new_filter"}  # what these do to their own process
 RUN_S = 20
 PORT, START_TRIES = 18_888, 5  # a kernel gateway that takes long to start, on a busy machine, is given up by its client
 MEMORY_BYTES = 4 * 2**30  # of address space, for the child of the executor that has no bound of its own
+RESULT = RESULTS / "attacks.json"
+GROUPS = {
+    "published escapes": "published escapes that reach the outside",
+    "fs": "programs that go for files",
+    "process": "programs that go for processes and privilege",
+    "kernel": "programs that go for the kernel",
+    "network": "programs that go for networks and sockets",
+    "resources": "programs that go for unbounded resources",
+}
 Run = Callable[[str], str]  # a snippet -> what it printed; raises where it was refused
 
 # Each has an effect outside, or tells something of it, where the payload's road led to the module `os`.
@@ -230,11 +239,35 @@ def _facts(run: Run) -> dict[str, object]:
         return {}
 
 
+def table() -> str:
+    """The result as Markdown: what each way of running code blocked, of how many; "-" where it was not tried."""
+    result = json.loads(RESULT.read_text())
+    names = [name for name in result if name != "smolagents"]
+    groups = [group for group in GROUPS if any(group in result[name]["blocked"] for name in names)]
+    lines = [f"| blocked | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for group in groups:
+        cells = [" of ".join(map(str, result[name]["blocked"].get(group, "-"))) for name in names]
+        lines.append(f"| {GROUPS[group]} | {' | '.join(cells)} |")
+    facts = list(dict.fromkeys(fact for name in names for fact in result[name]["facts"]))
+    for fact in facts:
+        cells = [_told(result[name]["facts"].get(fact, "-")) for name in names]
+        lines.append(f"| {fact} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _told(fact: object) -> str:
+    return {True: "yes", False: "no"}[fact] if isinstance(fact, bool) else str(fact)
+
+
 def main() -> None:
     """Run every contender and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer-image", default="", help="image of smolagents' Docker executor; left out without one")
+    parser.add_argument("--table", action="store_true", help="print what was measured last, and measure nothing")
     options = parser.parse_args()
+    if options.table:
+        print(table())
+        return
     contenders: dict[str, Callable[[], AbstractContextManager[Run]]] = {
         **{name: local(imports) for name, imports in IN_PROCESS.items()},
         **({"smolagents docker": peer_in_docker(options.peer_image)} if options.peer_image else {}),
@@ -246,7 +279,7 @@ def main() -> None:
         made = tally(start, is_contained=name not in IN_PROCESS)
         result[name] = {"blocked": made.groups, "facts": made.facts}
         print(name, made.groups, made.facts, flush=True)
-    (RESULTS / "attacks.json").write_text(json.dumps(result, indent=2) + "\n")
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
