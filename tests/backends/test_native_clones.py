@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 from tests.support.native_boxes import Sessions
 
@@ -63,3 +68,80 @@ def test_the_stdout_of_a_box_is_its_own(sessions: Sessions, warm: NativeBackend)
     first.run("print('mine')", 10)
     second.run("print('yours')", 10)
     assert "".join(sessions.printed) == "mine\nyours\n"
+
+
+# Each draws once before the clone, so that its state is there; both clones are process 1, as the spawner is.
+USED = {
+    "random": ("import random\nrandom.random()", "random.random()"),
+    "numpy's old generator": ("import numpy\nnumpy.random.random()", "numpy.random.random()"),
+    "temporary names": (
+        "import tempfile\nnext(tempfile._get_candidate_names())",
+        "next(tempfile._get_candidate_names())",
+    ),
+    "OpenSSL": ("import ssl\nssl.RAND_bytes(1)", "ssl.RAND_bytes(8).hex()"),
+}
+# Python's own fork hook does this one as well: without `differ` it would still not be shared.
+RENEWED_BY_PYTHON = {"random"}
+CLONES = """
+import json, os, sys
+sys.path[:] = {paths!r}
+from smolagents_hardened.backends import jail_unsafe as jail
+from smolagents_hardened.backends import spawner_loop
+{before}
+
+def in_a_clone(act, users=None):
+    # With `users` in a user namespace too: whose first process may make pid namespaces.
+    read, write = os.pipe()
+    ready, go = os.pipe()
+    pid, _ = jail.clone(jail.CLONE_NEWPID | (jail.CLONE_NEWUSER if users else 0))
+    if pid == 0:
+        try:
+            os.read(ready, 1)
+            os.write(write, json.dumps(act()).encode())
+        finally:
+            os._exit(0)
+    if users:
+        jail.write_maps(pid, *users, deny_setgroups=True)
+    os.write(go, b"!")
+    os.close(write)
+    with os.fdopen(read) as file:
+        told = json.loads(file.read())
+    os.waitpid(pid, 0)
+    return told
+
+def draw():
+    if {differs}:
+        spawner_loop.differ()
+    return os.getpid(), {draw}
+
+def spawner():
+    {before_again}
+    return [in_a_clone(draw), in_a_clone(draw)]
+
+print(json.dumps(in_a_clone(spawner, (f"0 {{os.getuid()}} 1", f"0 {{os.getgid()}} 1"))))
+"""
+
+
+def drawn_by_clones(used: str, draw: str, *, differs: bool) -> list[list[object]]:
+    """What two clones of a process draw that has drawn before, with or without what a box does to differ."""
+    again = used.partition("\n")[2]
+    program = CLONES.format(paths=sys.path, before=used, before_again=again, draw=draw, differs=differs)
+    alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # numpy would start threads
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=alone, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [list(one) for one in json.loads(done.stdout)]
+
+
+@pytest.mark.parametrize(("used", "draw"), USED.values(), ids=USED.keys())
+def test_what_has_been_used_before_the_clone_is_renewed(used: str, draw: str) -> None:
+    """[R16] Also where the pid, by which libraries notice a fork, is 1 before and after it."""
+    (first_pid, first), (second_pid, second) = drawn_by_clones(used, draw, differs=True)
+    assert (first_pid, second_pid) == (1, 1)
+    assert first != second
+
+
+@pytest.mark.parametrize(("used", "draw"), [one for name, one in USED.items() if name not in RENEWED_BY_PYTHON])
+def test_without_the_renewal_it_would_be_shared(used: str, draw: str) -> None:
+    """The positive control: the same two clones draw the same."""
+    (_, first), (_, second) = drawn_by_clones(used, draw, differs=False)
+    assert first == second

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from smolagents.local_python_executor import InterpreterError
+from tests.conformance.test_processes import FAMILY
 from tests.conftest import MakeExecutor
 from tests.support import every_syscall, refusals, workload
 
@@ -61,7 +62,7 @@ def test_no_other_number_is_opened_by_processes(make_executor: MakeExecutor) -> 
     rules = load_profile("processes").run
     listed = {syscall.number for syscall in rules.syscalls}
     added = listed - {syscall.number for syscall in load_profile().run.syscalls}
-    executor = make_executor(gate="off", processes=True)
+    executor = make_executor(**FAMILY)
     [found] = printed(executor, "every_syscall", f"LEFT_OUT.update(dict.fromkeys({added}, 'added')) or main()")
     answers = found["answers"]
     assert isinstance(answers, dict)
