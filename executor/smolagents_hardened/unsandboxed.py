@@ -1,10 +1,10 @@
-"""Tools and agents that would run code on the host, found at any depth of an agent's tree."""
+"""Tools and agents that would run code on the host, or tools where no hook sees it, found at any depth of a tree."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from smolagents import CodeAgent, MultiStepAgent, PythonInterpreterTool
+from smolagents import CodeAgent, MultiStepAgent, PythonInterpreterTool, ToolCallingAgent
 from smolagents.local_python_executor import LocalPythonExecutor
 
 from smolagents_hardened.errors import ConfigError
@@ -17,13 +17,13 @@ def refuse_unsandboxed(tools: Mapping[str, object], is_allowed: bool, warn: Call
             f"tool {path!r} is PythonInterpreterTool: it would run the model's code on the host."
             " Leave it out (add_base_tools=False); the agent's own code runs in the sandbox already"
         )
-    for path in local_agents(tools):
+    for path, where in outside(tools):
         if not is_allowed:
             raise ConfigError(
-                f"managed agent {path!r} would run its code on the host (executor_type='local'): give it"
-                " executor_type='hardened', or allow it with allow_unsandboxed_agents=True"
+                f"managed agent {path!r} would run its {where}: give it executor_type='hardened', or allow it with"
+                " allow_unsandboxed_agents=True"
             )
-        warn(f"WARNING: managed agent {path!r} runs its code on the host, outside any sandbox")
+        warn(f"WARNING: managed agent {path!r} runs its {where}")
 
 
 def interpreters(tools: Mapping[str, object]) -> Iterator[str]:
@@ -31,11 +31,16 @@ def interpreters(tools: Mapping[str, object]) -> Iterator[str]:
     yield from (path for path, member in _members(tools, "", ()) if isinstance(member, PythonInterpreterTool))
 
 
-def local_agents(tools: Mapping[str, object]) -> Iterator[str]:
-    """Paths of agents whose executor is smolagents' local one."""
+def outside(tools: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Paths of agents that our executor does not reach, and what they run where."""
     for path, member in _members(tools, "", ()):
-        if isinstance(member, CodeAgent) and isinstance(member.python_executor, LocalPythonExecutor):
-            yield path
+        if not isinstance(member, MultiStepAgent) or isinstance(member, ToolCallingAgent):
+            continue  # a ToolCallingAgent runs no code, and its calls are governed
+        executor = member.python_executor if isinstance(member, CodeAgent) else None
+        if isinstance(executor, LocalPythonExecutor):
+            yield path, "code on the host (executor_type='local'), outside any sandbox"
+        elif getattr(executor, "governor", None) is None:
+            yield path, f"tools without any hook's word ({type(executor or member).__name__})"
 
 
 def _members(tools: Mapping[str, object], prefix: str, seen: tuple[int, ...]) -> Iterator[tuple[str, object]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from smolagents import CodeAgent, ToolCallingAgent, tool
-from smolagents.local_python_executor import InterpreterError
+from smolagents.local_python_executor import CodeOutput, InterpreterError, PythonExecutor
 from smolagents.utils import AgentToolExecutionError
 from tests.parity.conftest import MakeAgent, named
 from tests.support.models import CallModel, CodeModel
@@ -98,6 +98,27 @@ def test_an_unsandboxed_agent_in_the_tree_is_refused(make_agent: MakeAgent) -> N
         CodeModel("final_answer(local('go'))"), (), {"allow_unsandboxed_agents": True}, managed_agents=[local]
     )
     assert "1" in allowed.run("start")
+
+
+def test_an_ungoverned_executor_in_the_tree_is_refused(make_agent: MakeAgent) -> None:
+    """[R11] A managed agent whose calls no hook of ours would see is refused like one without a sandbox."""
+
+    class Elsewhere(PythonExecutor):  # type: ignore[misc]
+        def __call__(self, code_action: str) -> CodeOutput:
+            return CodeOutput("done elsewhere", "", True)
+
+        def send_tools(self, tools: dict[str, Any]) -> None:
+            pass
+
+        def send_variables(self, variables: dict[str, Any]) -> None:
+            pass
+
+    remote = CodeAgent([where], CodeModel("x"), executor=Elsewhere(), verbosity_level=0, **named("remote"))
+    with pytest.raises(ConfigError, match=r"'remote' would run its tools without any hook's word \(Elsewhere\)"):
+        make_agent(CodeModel(), managed_agents=[remote]).run("start")
+    options = {"allow_unsandboxed_agents": True}
+    allowed = make_agent(CodeModel("final_answer(remote('go'))"), (), options, managed_agents=[remote])
+    assert "done elsewhere" in allowed.run("start")
 
 
 def test_a_stop_in_a_managed_agent_stops_all(make_agent: MakeAgent) -> None:
