@@ -13,6 +13,7 @@ from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.executor import HardenedExecutor
 from smolagents_hardened.files.inputs import refuse_bytes
 from smolagents_hardened.picture_note import PictureNote
+from smolagents_hardened.reloading import of_its_own
 
 EXECUTOR_TYPE = "hardened"
 TESTED = ("1.24", "1.25", "1.26")
@@ -20,7 +21,7 @@ _MARK = "_smolagents_hardened"
 
 
 def register(*, untested: bool = False) -> None:
-    """Make `CodeAgent(executor_type="hardened")` work. Idempotent.
+    """Make `CodeAgent(executor_type="hardened")` work, saved and loaded as part of a tree as well. Idempotent.
 
     Raises ConfigError for a version of smolagents that this package was not tested with, unless `untested` is true.
     """
@@ -46,6 +47,7 @@ def register(*, untested: bool = False) -> None:
 
     setattr(create_python_executor, _MARK, True)
     CodeAgent.create_python_executor = create_python_executor
+    CodeAgent.from_dict = classmethod(of_its_own(CodeAgent.from_dict.__func__))
 
 
 def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:

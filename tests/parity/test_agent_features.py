@@ -13,7 +13,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 from rich.console import Console
-from smolagents import ActionStep, AgentLogger, CodeAgent, FinalAnswerStep, LogLevel, PlanningStep, tool
+from smolagents import (
+    ActionStep,
+    AgentLogger,
+    CodeAgent,
+    FinalAnswerStep,
+    LogLevel,
+    PlanningStep,
+    ToolCallingAgent,
+    tool,
+)
+from smolagents.local_python_executor import InterpreterError
 from smolagents.models import ChatMessageStreamDelta
 from tests.support.backends import backend
 from tests.support.models import CodeModel, PlanningModel, make_known
@@ -220,6 +230,37 @@ def test_a_stop_before_the_code_stands_in_memory(make_agent: MakeAgent) -> None:
     assert "not this code" in str(agent.memory.steps[-1].error)
 
 
+def test_a_stop_in_a_streamed_run_stands_in_memory(make_agent: MakeAgent) -> None:
+    """Whoever reads the run as a stream gets the stop as well, after the step that it ended, whose memory says why."""
+    agent = make_agent("print('so far')\ndouble(1)", options={"governance": lambda call: Decision.stop("enough")})
+    seen: list[object] = []
+    with pytest.raises(RunStopped, match="enough"):
+        seen.extend(agent.run("go", stream=True))
+    assert "enough" in str(agent.memory.steps[-1].error)
+    assert "so far" in agent.memory.steps[-1].observations
+
+
+def test_structured_outputs_and_markdown_tags(make_agent: MakeAgent) -> None:
+    """Both other ways in which smolagents lets a model write its code end in the same box."""
+
+    class Structured(CodeModel):
+        def generate(self, messages: Any, **options: Any) -> Any:
+            message = super().generate(messages, **options)
+            code = message.content.partition("<code>\n")[2].partition("\n</code>")[0]
+            message.content = json.dumps({"thought": "next", "code": code})
+            return message
+
+    class Markdown(CodeModel):
+        def generate(self, messages: Any, **options: Any) -> Any:
+            message = super().generate(messages, **options)
+            message.content = message.content.replace("<code>", "```python").replace("</code>", "```")
+            return message
+
+    code = "final_answer(double(4))"
+    assert make_agent(model=Structured(code), use_structured_outputs_internally=True).run("go") == 8
+    assert make_agent(model=Markdown(code), code_block_tags="markdown").run("go") == 8
+
+
 # ---- saving ------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +287,34 @@ def test_save_and_load_keep_the_box(
         assert "numpy" in executor.config.authorized
         executor.send_tools(copy.tools)
         with pytest.raises(Exception, match="by name"):
+            executor("double(13)")
+        executor.close()
+
+
+@pytest.mark.parametrize("manager", ["hardened", "local", "calling"])
+def test_a_saved_tree_keeps_every_box(
+    make_agent: MakeAgent, backend_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: str
+) -> None:
+    """A managed agent is saved and loaded with its box, its hooks and its limits, whatever its manager has."""
+    make_known(CodeModel, monkeypatch)
+    options = {"backend": backend_name, "governance": f"{__name__}:policy", "limits": {"wall_s": 7.0}}
+    inner = make_agent(options=options, name="inner", description="Does.")
+    outer: Any
+    if manager == "hardened":
+        outer = make_agent(options={"backend": backend_name}, managed_agents=[inner])
+    else:
+        kind = CodeAgent if manager == "local" else ToolCallingAgent
+        outer = kind([double], CodeModel(), managed_agents=[inner], verbosity_level=0)
+    outer.save(str(tmp_path / "agent"))
+    for copy in (type(outer).from_dict(outer.to_dict()), type(outer).from_folder(tmp_path / "agent")):
+        if manager == "hardened":
+            assert copy.python_executor.config.wall_s == 30.0
+            copy.python_executor.close()
+        executor = copy.managed_agents["inner"].python_executor
+        assert isinstance(executor, HardenedExecutor)
+        assert executor.config.wall_s == 7.0
+        executor.send_tools(copy.managed_agents["inner"].tools)
+        with pytest.raises(InterpreterError, match="by name"):
             executor("double(13)")
         executor.close()
 

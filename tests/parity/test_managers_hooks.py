@@ -187,6 +187,26 @@ def test_a_governed_tool_caller_reaches_down_too(make_agent: MakeAgent) -> None:
     assert SENT == []
 
 
+@pytest.mark.parametrize("kind", ["plain", "limited", "async"])
+def test_an_agent_inside_a_tool(make_agent: MakeAgent, kind: str) -> None:
+    """[R11] An agent in a box that a tool runs by itself is below the tool's caller too, in whatever thread the tool runs."""
+    inner = make_agent(CodeModel(CAUGHT), (send,), **named("inner"))
+
+    @tool
+    def consult() -> str:
+        """Runs an agent."""
+        return str(inner.run("go"))
+
+    async def consult_later() -> str:
+        return str(inner.run("go"))
+
+    options = {"governance": no_sending} | ({"tool_timeouts": 60} if kind == "limited" else {})
+    outer = make_agent(CodeModel("x = 1"), (consult,), options).python_executor
+    outer.send_tools({"consult": consult_later if kind == "async" else consult})
+    assert "no sending" in str(outer("consult()").output)
+    assert SENT == []
+
+
 @pytest.mark.parametrize("who", ["inner", "outer"])
 def test_either_interrupt_ends_a_wait_for_the_managers_person(make_agent: MakeAgent, who: str) -> None:
     """A managed agent's call that waits for its manager's person ends at once when either of the two is interrupted."""
