@@ -247,7 +247,8 @@ class Session(Orders):
             mib = self._limits.memory_bytes // 2**20
             message = f"The code used more than the {mib} MiB of memory it may use and was ended."
             return LimitHit(Limit.MEMORY, message, step.logs(), state_lost=True)
-        return Broke(f"The code ended its own process: {death}", step.logs(), is_violation=False)
+        what = "The code ended its own process" if death.cause in ("exit", "signal") else "The sandbox has ended"
+        return Broke(f"{what}: {death}", step.logs(), is_violation=False)
 
     def _done(self, step: Step, delivery: Delivery, done: Done) -> Outcome:
         values = read_trees(delivery, *([done.value] if done.has_value else []))

@@ -188,6 +188,7 @@ def test_during_a_step(subject: Subject, name: str) -> None:
     with fault(name):
         thread.join(BOUND_S)
     ((value, error),) = results
+    assert "The code ended" not in str(error), "it is not the code's fault"
     assert (GONE in str(error)) == (name in ENDS_BOXES)
     assert (value == 42) == (name not in ENDS_BOXES)
     assert subject.ran == [] if name in ENDS_BOXES else ["once"]
