@@ -41,6 +41,7 @@ class Limits:
     files_count: int = 100_000  # files, folders and links of all inputs
     files_copied_bytes: int = 1 * GIB  # of the inputs that have to be copied: bytes; all of them for a remote engine
     outputs_bytes: int = 1 * GIB  # of all files that leave the boxes of one executor
+    outputs_count: int = 10_000  # of these files, and of the folders that they are in
     collect_s: float = 30.0  # after a step: its pictures and declared outputs, all in all
     pictures: int = 8  # figures that one step may show
     picture_bytes: int = 8 * MIB  # one of them, three bytes a pixel: twice 1600 x 900; larger ones are scaled down
@@ -65,6 +66,8 @@ class Limits:
             raise ConfigError("Limits.memory_bytes must be at least 64 MiB: CPython itself needs about 20 MiB")
         if self.scratch_bytes > self.memory_bytes:
             raise ConfigError("Limits.scratch_bytes is memory too: it cannot exceed Limits.memory_bytes")
+        if self.picture_bytes > self.blob_bytes:
+            raise ConfigError("Limits.picture_bytes travels in one message: it cannot exceed Limits.blob_bytes")
         if self.value_bytes > self.frame_bytes:
             raise ConfigError("Limits.value_bytes travels in one frame: it cannot exceed Limits.frame_bytes")
 

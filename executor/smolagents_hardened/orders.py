@@ -29,6 +29,7 @@ from smolagents_hardened.wire.messages import (
 from smolagents_hardened.wire.values import Encoded, decode
 
 Problem = Literal["none", "missing", "kind", "changed", "unreadable"]
+LISTED_CHARACTERS = 16 * 2**20  # of all paths of a listing: a box that has more has made it for us
 Row = tuple[str, int, int]  # a file: shown path, size in bytes, time of change in microseconds
 
 
@@ -78,6 +79,8 @@ class Orders:
             found += message.files
             if len(found) > self._limits.scratch_files:
                 self._refuse(f"the box lists more than the {self._limits.scratch_files} files it can have")
+            if sum(len(path) for path, _, _ in found) > LISTED_CHARACTERS:
+                self._refuse("the box lists longer paths than a listing may have")
             has_more = message.more and bool(message.files)
         return found
 

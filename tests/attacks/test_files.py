@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from smolagents.local_python_executor import InterpreterError
 from tests.attacks.lies import LISTINGS, PICTURES, PIECES, listing, piece_of
-from tests.attacks.test_wire import TELLING, session_with
+from tests.attacks.test_wire import MIB, TELLING, session_with
 from tests.conftest import MakeExecutor
 from tests.support.lying_box import Guest, Script
 from tests.support.probes import proves
 
-from smolagents_hardened import FileRefused, HardenedExecutor, Limits
+from smolagents_hardened import FileRefused, HardenedExecutor, Limits, orders
 from smolagents_hardened.errors import BoxError, WireViolation
 from smolagents_hardened.files.box_files import PIECE_BYTES
 from smolagents_hardened.pictures import shown
@@ -84,6 +84,24 @@ def test_an_endless_listing_ends() -> None:
 
     session = session_with(flood)
     with pytest.raises(WireViolation, match="more than the 4096 files"):
+        session.list_files()
+
+
+@proves("protocol.floods")
+def test_a_listing_of_endless_paths_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[R9] Thousands of paths of thousands of bytes, each of them escaped, are not kept."""
+    monkeypatch.setattr(orders, "LISTED_CHARACTERS", MIB)
+    deep = "/".join(["%FF" * 250] * 16)
+
+    def flood(guest: Guest) -> None:
+        for page in range(100):
+            order = guest.read()
+            while len(order) < 4 + int.from_bytes(order[:4], "big"):
+                order += guest.read()
+            guest.send_raw(listing(*(f"{page:03}{n:03}/{deep}" for n in range(80)), more=True))
+
+    session = session_with(flood)
+    with pytest.raises(WireViolation, match="longer paths"):
         session.list_files()
 
 

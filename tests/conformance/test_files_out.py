@@ -99,6 +99,16 @@ def test_all_that_comes_out_has_a_budget(make_executor: MakeExecutor, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_number_of_what_comes_out_has_a_budget_too(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    """[R9] Empty files and the folders they are in cost inodes of the host: step after step, no more than the limit."""
+    executor = make_executor(outputs=["*"], outputs_to=tmp_path, limits=Limits(outputs_count=10))
+    for step in range(4):
+        executor(f"import os\nos.makedirs('a{step}/b')\nfor n in range(3): open(f'a{step}/b/{{n}}', 'w').close()")
+    assert len(executor.outputs) == 3
+    assert len(list(tmp_path.rglob("*"))) == 5
+    assert "outputs_count" in executor.files.problems["a3/b/2"]
+
+
 def test_a_growing_file_ends_where_it_was_announced_to(executor: HardenedExecutor) -> None:
     """A thread that goes on writing cannot make a read endless."""
     executor(

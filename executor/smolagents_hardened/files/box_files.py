@@ -69,6 +69,7 @@ class BoxFiles:
         self._piece_bytes = min(PIECE_BYTES, limits.blob_bytes)
         self._collect_s = limits.collect_s
         self._left_bytes = limits.outputs_bytes
+        self._left_entries = limits.outputs_count
         self._box = box
         self._note = note
         self._saver = Saver()
@@ -147,7 +148,11 @@ class BoxFiles:
             raise FileRefused(f"{name!r} says it has {size} bytes: more than a file of it can have")
         if size > self._left_bytes:
             raise FileRefused(f"{name!r} has {size} bytes, {self._left_bytes} are left: raise Limits.outputs_bytes")
+        entries = name.count("/") + 1
+        if entries > self._left_entries:
+            raise FileRefused(f"{name!r} is one file too many: raise Limits.outputs_count")
         self._left_bytes -= size
+        self._left_entries -= entries
         return size
 
 

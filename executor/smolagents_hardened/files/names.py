@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smolagents_hardened.wire.paths import PART_BYTES, PATH_BYTES, is_odd
+from smolagents_hardened.wire.paths import ODD, PART_BYTES, PATH_BYTES
 
 
 def problem(name: object) -> str:
@@ -17,7 +17,7 @@ def problem(name: object) -> str:
         return "a name must be valid UTF-8: rename it"
     if any(part in (b"", b".", b"..") for part in raw_parts):
         return "a name must have no empty part, no '.' and no '..': write it out"
-    if any(map(is_odd, name)):
+    if ODD.search(name):
         return "a name must have no NUL, newline, control character or mark of direction: rename it"
     if max(map(len, raw_parts)) > PART_BYTES or len(name.encode()) > PATH_BYTES:
         return f"each part of a name has at most {PART_BYTES} bytes, the whole at most {PATH_BYTES}: shorten it"

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 
 from smolagents_hardened.errors import FileRefused
@@ -29,8 +30,9 @@ class Saver:
         """Write a file beneath `to`; where. Raises FileRefused that says why."""
         if os.open not in os.supports_dir_fd:
             raise FileRefused("files cannot be saved safely on this system: use read(name) and write them yourself")
+        first = next(pieces, b"")  # what is refused is refused before anything is made
         try:
-            return self._save(name, pieces, to, overwrite=overwrite)
+            return self._save(name, chain([first], pieces), to, overwrite=overwrite)
         except FileExistsError as error:
             raise FileRefused(f"{name!r} exists in {str(to)!r} already: remove it, or overwrite=True") from error
         except OSError as error:

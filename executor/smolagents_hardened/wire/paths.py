@@ -7,34 +7,24 @@ of these; so a path can be shown, sent and written as it is, and turned back int
 from __future__ import annotations
 
 import re
-import unicodedata
 
 PART_BYTES = 255  # NAME_MAX of every file system of Linux
 PATH_BYTES = 4096 - 64  # PATH_MAX, less what stands before it
+# What could do harm on a terminal or in a log: control characters, line separators, surrogates, and the marks that
+# change the order in which a terminal or a person reads what follows, Unicode Standard Annex 9.
+_ODD = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+ODD = re.compile(f"[{_ODD}]")
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")
-# Marks that change the order in which a terminal or a person reads what follows, Unicode Standard Annex 9.
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def is_odd(character: str) -> bool:
-    """Whether a character could do harm on a terminal or in a log: control, surrogate, line separator, direction."""
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDI
+_TO_ESCAPE = re.compile(rf"[{_ODD}\\]|%(?=[0-9A-F]{{2}})")  # a backslash separates parts on some hosts
 
 
 def shown(raw: bytes) -> str:
     """The bytes of a path as a text without odd characters."""
-    text = raw.decode("utf-8", "surrogateescape")
-    if "%" not in text and "\\" not in text and not any(map(is_odd, text)):
-        return text
-    return "".join(_escaped(text, index) for index in range(len(text)))
+    return _TO_ESCAPE.sub(_escaped, raw.decode("utf-8", "surrogateescape"))
 
 
-def _escaped(text: str, index: int) -> str:
-    character = text[index]
-    is_like_an_escape = character == "%" and _ESCAPED.match(text, index)
-    if is_odd(character) or is_like_an_escape or character == "\\":  # a backslash separates parts on some hosts
-        return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
-    return character
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogateescape"))
 
 
 def raw_of(path: str) -> bytes:
@@ -45,7 +35,7 @@ def raw_of(path: str) -> bytes:
 
 def is_shown(path: str) -> bool:
     """Whether this is the shown form of a relative path, in its one spelling: nothing else names a file of a box."""
-    if not path or any(map(is_odd, path)):
+    if not path or ODD.search(path):
         return False
     raw = raw_of(path)
     parts = raw.split(b"/")
