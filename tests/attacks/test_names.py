@@ -28,6 +28,7 @@ NEEDED = {
     "part_signals": "gettid rt_sigaction rt_sigprocmask rt_sigreturn tgkill",
     "part_time": "clock_gettime clock_nanosleep",
     "part_memory": "madvise mmap mprotect mremap msync",
+    "part_old_stat": "stat",
     "part_process": "getegid geteuid getgid getpid getrandom getuid sched_getaffinity uname",
     "part_tempfile": "unlinkat",
 }

@@ -317,6 +317,7 @@ def part_memory() -> None:
         mapped[0:5] = b"hello"
         mapped.flush()
         mapped.resize(8192)
+        mapped.madvise(mmap.MADV_WILLNEED)
     with mmap.mmap(-1, 2**20) as anonymous:
         anonymous.write(b"x")
         anonymous.madvise(mmap.MADV_DONTNEED)
@@ -324,6 +325,16 @@ def part_memory() -> None:
     for _ in range(6):
         block += bytes(len(block))
     assert len(block) == 2**26
+
+
+def part_old_stat() -> None:
+    """stat as libraries make it that were linked with an old glibc, Arrow's for one."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = ctypes.create_string_buffer(256)
+    assert libc.__xstat(1, b"/tmp", found) == 0, os.strerror(ctypes.get_errno())
+    assert int.from_bytes(found[8:16], "little") == os.stat("/tmp").st_ino
 
 
 def part_process() -> None:
