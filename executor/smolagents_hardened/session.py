@@ -31,8 +31,11 @@ from smolagents_hardened.wire.messages import (
     Call,
     Done,
     Hello,
+    List,
     Log,
+    Look,
     Message,
+    Read,
     Result,
     Run,
 )
@@ -65,7 +68,7 @@ class Session(Orders):
         self._connection = Connection("host", Budget.from_limits(limits))
         self._seq = 0
         self._step: Step | None = None  # while a step runs
-        self._patience_s = limits.start_s  # for the answers to all orders until the next step
+        self._patience_s = limits.start_s  # for the answers about files and pictures, all until the next step
         self._interrupt_reason: str | None = None  # set by `interrupt`, read by the step's thread
         self._is_noisy = False  # the latest step was cut short: more of its output may be under way
         self._orders_until: Deadline | None = None  # while what a step has made is collected
@@ -118,8 +121,9 @@ class Session(Orders):
 
     def order(self, message: Message, blobs: Mapping[int, BytesLike], answer: type[Message]) -> Delivery:
         """Give an order between two steps and wait for its answer. On any error the box is gone."""
-        started = self._clock()
-        deadline = self._orders_until or Deadline(self._clock, self._patience_s)
+        is_one_of_many = isinstance(message, List | Read | Look)  # how many there are is the box's word
+        patience_s = self._patience_s if is_one_of_many else self._limits.start_s
+        started, deadline = self._clock(), self._orders_until or Deadline(self._clock, patience_s)
         try:
             self._drain(0, lambda _bytes: None)
             self._send(message, blobs, deadline)
@@ -130,8 +134,9 @@ class Session(Orders):
             self.close()
             raise
         finally:
-            left_s = self._patience_s - (self._clock() - started)
-            self._patience_s = min(self._limits.start_s, left_s + REFILL_S)
+            if is_one_of_many and self._orders_until is None:
+                left_s = patience_s - (self._clock() - started)
+                self._patience_s = min(self._limits.start_s, left_s + REFILL_S)
 
     def _expect(self, kind: type[Message], deadline: Deadline) -> Delivery:
         while not deadline.has_passed():
