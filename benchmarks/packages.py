@@ -17,6 +17,11 @@ PAGE = Path(__file__).parents[1] / "docs" / "packages.md"
 RESULT = RESULTS / "packages.json"
 LIMITS = {"memory_bytes": 2**30, "wall_s": 100, "tasks": 64}
 WORKING = "works"
+# What stands behind a package's own words, where these do not say it.
+WHY = {
+    "polars": "every query runs on an event loop of its own (tokio), which needs epoll and an eventfd: four system"
+    " calls that a box does not have. Frames can be made, and converted from and to pandas and Arrow"
+}
 HEAD = """# Packages in a box
 
 Each package does a small piece of real work in a box, on each backend, under both filters. `python -m benchmarks.packages`
@@ -43,7 +48,8 @@ def tried(work: Work, backend: str) -> str:
         try:
             executor(f"{source}\n{work.__name__}()")
         except Exception as error:  # noqa: BLE001 - whatever it is, it goes into the table
-            return str(error).strip().splitlines()[-1]
+            said = str(error).partition(" due to: ")[2].splitlines()[0]
+            return f"no: {WHY.get(work.__name__, said)}"
     return WORKING
 
 

@@ -50,7 +50,8 @@ LABEL smolagents-hardened.part=1
 WORKDIR /tmp
 ENTRYPOINT ["{python}", "-I", "-S", "-B", "-c", "raise SystemExit('smolagents-hardened starts this image')"]
 COPY prepare.py /opt/prepare.py
-RUN ["{python}", "-I", "-S", "-B", "/opt/prepare.py", "foreign"]
+RUN ["{python}", "-I", "-S", "-B", "/opt/prepare.py", "python"]
+RUN ["{python}", "-I", "-S", "-B", "-c", "import os; os.chmod('/tmp', 0o1777)"]
 COPY layer /
 RUN ["{python}", "-I", "-S", "-B", "/opt/prepare.py", "packages"]
 COPY hardened /opt/hardened

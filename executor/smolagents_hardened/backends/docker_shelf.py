@@ -103,7 +103,8 @@ def prune(client: docker.DockerClient, chosen: Sequence[Image]) -> list[str]:
         except APIError:  # another image has been made of it since it was looked at
             continue
         gone.append(image.tag)
-    client.api.prune_images(filters={"dangling": True, "label": PART_LABEL})  # type: ignore[no-untyped-call]
+    old = {"dangling": True, "label": PART_LABEL, "until": f"{LEFT_BEHIND_S}s"}  # a build that goes on is younger
+    client.api.prune_images(filters=old)  # type: ignore[no-untyped-call]
     return gone
 
 
