@@ -32,6 +32,12 @@ def test_upstream_cases_pass(backend_name: str, tmp_path: Path) -> None:
     assert counts == expected
 
 
+def test_the_documentation_tells_the_counts() -> None:
+    """What docs/smolagents.md says of this suite is what it is."""
+    text = " ".join((ROOT / "docs" / "smolagents.md").read_text().split())
+    assert f"{CASES - DESELECTED} of the {CASES} cases" in text
+
+
 def test_a_stale_entry_fails(backend_name: str, tmp_path: Path) -> None:
     """A deselection that matches no case any more is an error, not silence."""
     test = tmp_path / "test_other.py"
