@@ -163,11 +163,9 @@ def test_a_refusing_host_is_explained(
 def test_a_profile_that_refuses_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, told: str
 ) -> None:
-    """Where AppArmor enforces a profile on this Python, a denial names it and the rules that it lacks."""
-    (tmp_path / "current").write_text(f"{label}\n")
+    """Where AppArmor enforces a profile on the process that was refused, the error names it and the rules it lacks."""
     monkeypatch.setattr(native_causes, "SYSCTL", tmp_path)
-    monkeypatch.setattr(native_causes, "PROFILES", (tmp_path / "missing", tmp_path / "current"))
-    assert told in native_causes.cause("clone: Permission denied", errno.EACCES)
+    assert told in native_causes.refusal("clone: Permission denied", errno.EACCES, f"{label}\n")
 
 
 def test_an_old_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import platform
 from pathlib import Path
 
 SYSCTL = Path("/proc/sys")
-PROFILES = (Path("/proc/self/attr/apparmor/current"), Path("/proc/self/attr/current"))  # the second before Linux 5.8
 OLDEST = (5, 3)  # CLONE_PIDFD and pidfd_open
 OTHERWISE = (
     "or use Docker: backend='docker'; or, where nothing else can be had, a weaker sandbox without namespaces:"
@@ -15,17 +14,19 @@ OTHERWISE = (
 )
 
 
-def refusal(step: str, number: int) -> str:
+def refusal(step: str, number: int, label: str = "") -> str:
     """One text for the person: what was tried, what the kernel said, the cause as far as it can be read, the ways out.
 
     step: "what: why", as jail_unsafe.must words it. number: the errno.
+    label: what the security module calls the process that was refused, which is another than this one: a program started
+    by "#!" runs under the script's name.
     """
-    found = cause(step, number)
+    found = cause(step, number, label)
     name = errno.errorcode.get(number, str(number))
     return f"this host refuses native containers: {step} ({name}). {found}; {OTHERWISE}"
 
 
-def cause(step: str, number: int) -> str:
+def cause(step: str, number: int, label: str = "") -> str:
     """The cause, and the line that removes it."""
     if _kernel() < OLDEST:
         return f"Linux {platform.release()} is older than {OLDEST[0]}.{OLDEST[1]}: update it"
@@ -39,7 +40,8 @@ def cause(step: str, number: int) -> str:
             " kernel.apparmor_restrict_unprivileged_userns=0, or give this Python an AppArmor profile with the rule"
             " 'userns,'"
         )
-    if number == errno.EACCES and (profile := _profile()):
+    profile, _, mode = label.strip("\0\n").rpartition(" (")
+    if number == errno.EACCES and mode == "enforce)":
         return (
             f"The AppArmor profile {profile!r} confines this Python: give it the rules 'userns,', 'mount,', 'umount,'"
             " and 'pivot_root,'"
@@ -54,17 +56,6 @@ def _read(name: str) -> str:
         return (SYSCTL / name).read_text().strip()
     except OSError:
         return ""
-
-
-def _profile() -> str:
-    """The AppArmor profile of this process, "" where none confines it."""
-    for path in PROFILES:
-        try:
-            name, _, mode = path.read_text().strip("\0\n").rpartition(" (")
-        except OSError:
-            continue
-        return name if mode == "enforce)" else ""
-    return ""
 
 
 def _kernel() -> tuple[int, int]:

@@ -250,7 +250,8 @@ def _hold(root: Path) -> int:
 
 def _refuse_failure(answer: dict[str, object]) -> None:
     if "failed" in answer:
-        raise BackendUnavailable(refusal(str(answer["failed"]), int(str(answer["errno"] or errno.EPERM))))
+        number, label = int(str(answer["errno"] or errno.EPERM)), str(answer.get("label", ""))
+        raise BackendUnavailable(refusal(str(answer["failed"]), number, label))
 
 
 def pid_of(pidfd: int) -> int:

@@ -160,9 +160,18 @@ def make_devices(places: list[str]) -> None:
     jail.mount("none", "dev", flags=jail.MS_REMOUNT | jail.MS_BIND | fixed)
 
 
+def label() -> str:
+    """What a security module such as AppArmor calls this process, which may be why it was refused."""
+    try:
+        with open("/proc/self/attr/current") as file:
+            return file.read(200)
+    except OSError:
+        return ""
+
+
 def fail(error: OSError) -> None:
     """Tell the host which step failed and end."""
-    told = json.dumps({"failed": str(error.strerror or error), "errno": error.errno})
+    told = json.dumps({"failed": str(error.strerror or error), "errno": error.errno, "label": label()})
     with socket.socket(fileno=CONTROL) as control:
         control.send(told.encode())
     os._exit(FAILED)
