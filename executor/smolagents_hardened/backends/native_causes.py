@@ -18,7 +18,7 @@ def refusal(step: str, number: int, label: str = "") -> str:
     """One text for the person: what was tried, what the kernel said, the cause as far as it can be read, the ways out.
 
     step: "what: why", as jail_unsafe.must words it. number: the errno.
-    label: what the security module calls the process that was refused, which is another than this one: a program started
+    label: what the security module calls the process that was refused, which is another than this: a program started
     by "#!" runs under the script's name.
     """
     found = cause(step, number, label)
