@@ -264,3 +264,13 @@ def test_the_lengths_of_a_frame_are_checked_before_pandas(case):
     """The refusal is ours and comes first: pandas might align instead of refuse."""
     with pytest.raises(WireError, match="columns and labels do not agree"):
         decode(ODD[case])
+
+
+def test_a_stand_in_says_what_is_missing():
+    """Where a frame's library is not there, asking for one of its methods names the import, and a copy still works."""
+    import copy
+
+    table = Table(["a"], ([1, 2],), [0, 1])
+    with pytest.raises(AttributeError, match=r"'head': this is a pandas object without its library.*import of 'pandas'"):
+        table.head()
+    assert copy.deepcopy(table) == table

@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def _missing(name: str, what: str, module: str) -> AttributeError:
+    if name.startswith("__"):
+        return AttributeError(name)
+    return AttributeError(
+        f"{name!r}: this is {what} without its library; who made the sandbox can authorise the import of {module!r}"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Handle:
     """A reference to an object that stays on the other side: it can be passed to tools and nothing else."""
@@ -25,6 +33,9 @@ class Array:
     shape: tuple[int, ...]
     raw: bytes | bytearray
 
+    def __getattr__(self, name: str) -> object:
+        raise _missing(name, "an array", "numpy")
+
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
@@ -34,6 +45,9 @@ class Pixels:
     size: tuple[int, int]
     raw: bytes | bytearray
     palette: bytes = b""
+
+    def __getattr__(self, name: str) -> object:
+        raise _missing(name, "an image", "PIL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +61,6 @@ class Table:
     columns: object
     data: tuple[object, ...]
     index: object
+
+    def __getattr__(self, name: str) -> object:
+        raise _missing(name, "a pandas object", "pandas")
