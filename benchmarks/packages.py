@@ -72,7 +72,7 @@ def rows(found: dict[str, dict[str, str]]) -> str:
     """The table's lines, from what was measured by backend."""
     lines = []
     for work in WORKS:
-        told = " | ".join(found[backend][work.__name__] for backend in ("native", "docker"))
+        told = " | ".join(found.get(backend, {}).get(work.__name__, "not measured") for backend in ("native", "docker"))
         doing = (work.__doc__ or "").strip()
         lines.append(f"| {workloads.distribution(work)} | {workloads.version(work)} | {doing} | {told} |\n")
     return "".join(lines)

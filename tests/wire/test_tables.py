@@ -271,6 +271,8 @@ def test_a_stand_in_says_what_is_missing():
     import copy
 
     table = Table(["a"], ([1, 2],), [0, 1])
-    with pytest.raises(AttributeError, match=r"'head': this is a pandas object without its library.*import of 'pandas'"):
+    with pytest.raises(
+        AttributeError, match=r"'head': this is a pandas object without its library.*import of 'pandas'"
+    ):
         table.head()
     assert copy.deepcopy(table) == table

@@ -1,0 +1,49 @@
+"""docs/packages.md says what packages do in a box: here they do it again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from benchmarks import packages, workloads
+from benchmarks.workloads import WORKS, Work
+from tests.support.backends import DECLARED
+
+MEASURED = json.loads(packages.RESULT.read_text())
+# The image with all of them takes minutes to build: `python -m benchmarks.packages` does that.
+IN_ONE_IMAGE = (workloads.sklearn, workloads.openpyxl)
+
+
+def test_the_page_says_what_was_measured() -> None:
+    """Word for word; versions are those of the lock."""
+    assert packages.PAGE.read_text() == packages.page(MEASURED)
+
+
+def test_what_was_tried_for_real_works() -> None:
+    """Of the packages that people ask for one does not work, and the page says why."""
+    refused = {name for backend in MEASURED.values() for name, told in backend.items() if told != packages.WORKING}
+    assert refused == {"polars"}
+
+
+@pytest.mark.skipif("native" not in DECLARED, reason="native is not declared")
+@pytest.mark.timeout(400)  # the first time, each is copied and compiled
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
+def test_a_native_box_does_the_same_again(work: Work) -> None:
+    """The package's own small work, with the packages of this environment."""
+    assert packages.tried(work, "native") == MEASURED["native"][work.__name__]
+
+
+@pytest.mark.skipif("docker" not in DECLARED, reason="docker is not declared")
+@pytest.mark.timeout(900)  # an image is built
+def test_a_docker_box_does_the_same_again() -> None:
+    """In an image with two of the packages and what they require, locked and installed from wheels."""
+    from smolagents_hardened.backends.docker import DockerBackend
+
+    names = [
+        name for work in IN_ONE_IMAGE for name in (workloads.distribution(work), *workloads.ALSO.get(work.__name__, ()))
+    ]
+    with DockerBackend() as backend:
+        manifest = backend.build("with", names)
+        assert backend.images()
+    assert {"scikit-learn", "openpyxl", "et_xmlfile"} <= manifest.packages.keys()
+    assert [packages.tried(work, "docker") for work in IN_ONE_IMAGE] == [packages.WORKING] * len(IN_ONE_IMAGE)
