@@ -252,7 +252,7 @@ def _profile(options: Options) -> str:
         raise ConfigError(f"processes must be True or False, not {options.processes!r}")
     if options.require != BARE:
         return "processes" if options.processes else "default"
-    if options.backend not in ("auto", "native"):
+    if isinstance(options.backend, str) and options.backend not in ("auto", "native"):
         raise ConfigError("require='landlock' is a level of backend 'native': leave it out, or name that backend")
     if options.processes or options.files:
         raise ConfigError("require='landlock' does without namespaces, and so without `processes` and `files`")

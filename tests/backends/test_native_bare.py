@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +140,19 @@ shutil.copy2(path + "/a", "b")
 (os.path.dirname(path) == os.getcwd() == os.environ["HOME"], open("b").read())
 """
     assert bare(code).output == (True, "1")
+
+
+OPEN_TO_ALL = ("/", "/dev/shm", "/tmp", "/var/tmp", "/run", "/etc", "/usr", "/home", "/proc", "/sys", "/dev")
+
+
+@pytest.mark.parametrize("place", [place for place in OPEN_TO_ALL if os.path.isdir(place)])
+def test_no_directory_of_the_host_is_open(bare: HardenedExecutor, place: str) -> None:
+    """[R1] [R2] What anybody may list, and where anybody may write, is closed: shared memory and temporary files too."""
+    with tempfile.NamedTemporaryFile(dir=place if place in ("/dev/shm", "/tmp", "/var/tmp") else None) as canary:
+        os.chmod(canary.name, 0o666)
+        for act in (f"os.listdir({place!r})", f"open({canary.name!r}).read()", f"open({place!r} + '/made', 'w')"):
+            with pytest.raises(InterpreterError, match=r"PermissionError|Permission denied"):
+                bare(f"import os\n{act}")
 
 
 @pytest.mark.parametrize("target", ["file", "folder"])

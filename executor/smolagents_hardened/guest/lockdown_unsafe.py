@@ -273,9 +273,9 @@ def restrict_files(scratch: str, readable: tuple[str, ...], executable: tuple[st
             allow_beneath(ruleset, path, READ_FILE | READ_DIRECTORY if os.path.isdir(path) else READ_FILE)
     for path in executable:
         allow_beneath(ruleset, path, EXECUTE | READ_FILE)
-    for place in (scratch, SHARED_MEMORY):
-        if os.path.isdir(place):
-            allow_beneath(ruleset, place, sum(SCRATCH_RIGHTS) & handled)
+    # Shared memory is the box's own only where processes may be started: without a mount namespace it is the host's.
+    for place in (scratch, SHARED_MEMORY) if executable else (scratch,):
+        allow_beneath(ruleset, place, sum(SCRATCH_RIGHTS) & handled)
     allow_beneath(ruleset, os.devnull, READ_FILE | WRITE_FILE)
     must("landlock", kernel("landlock_restrict_self", ruleset, 0))
     os.close(ruleset)

@@ -74,7 +74,10 @@ class Bench:
         self.descriptors = _descriptors()
         self._work = work
         self._is_own = isinstance(self.config.backend, str)
-        self._backend = choose(self.config.backend, self.config.required, lambda line: None, limits=self.config.limits)
+        wishes = self.config
+        self._backend = choose(
+            wishes.backend, wishes.required, lambda line: None, limits=wishes.limits, profile=wishes.profile
+        )
         self.backend = Watched(self._backend)
         self._lanes: dict[Lane, tuple[HardenedExecutor, Witness]] = {}
 
@@ -119,7 +122,11 @@ class Bench:
         executor, witness = self._lane(lane)
         executor.start()  # outside the time that is measured: an earlier probe may have ended the box
         evidence = witness.evidence = Evidence(
-            self.limits(lane), secrets=self.plant.secrets, end=secrets.token_hex(8), trail=executor.trail.path
+            self.limits(lane),
+            self.config.profile,
+            secrets=self.plant.secrets,
+            end=secrets.token_hex(8),
+            trail=executor.trail.path,
         )
         records, memory, started = executor.trail.count, _memory(), time.monotonic()
         try:
@@ -152,7 +159,8 @@ class Bench:
                 audit=self._work / f"{lane.value}.jsonl",
                 limits=limits,
                 gate="off",
-                require=sorted(self.config.required),
+                require=config.BARE if self.config.profile == config.BARE else sorted(self.config.required),
+                processes=self.config.profile == "processes",
                 max_print_outputs_length=PRINT_CHARACTERS,
                 on_print=witness.printed,
             )

@@ -94,7 +94,7 @@ print("OPEN" if libc.syscall(ctypes.c_long(0x40000000 | 39)) >= 0 else f"closed 
 
 def _sample(evidence: Evidence) -> str:
     """Main thread and new thread: each call is answered as the published list says."""
-    rules = load_profile().run
+    rules = load_profile(evidence.profile).run
     expected = [(name, rules.verdict(number, arguments)) for name, number, arguments in (*CALLS, LISTED)]
     found = [json.loads(line) for line in evidence.said.splitlines() if line.startswith("[[")]
     if len(found) != 2:

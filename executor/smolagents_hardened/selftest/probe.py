@@ -39,6 +39,7 @@ class Evidence:
     """What the host has seen while a probe ran."""
 
     limits: Limits
+    profile: str = "default"  # of the box, as the configuration asks for it
     secrets: tuple[str, ...] = ()  # what nobody but the host can know
     end: str = ""  # printed by a program that ran to its end
     said: str = ""  # all that came out of the box, however

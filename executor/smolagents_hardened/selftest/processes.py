@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from smolagents_hardened.backends.base import may_start_processes
 from smolagents_hardened.selftest.judges import confessed, first, no_secret
 from smolagents_hardened.selftest.probe import Evidence, Probe
 from smolagents_hardened.selftest.process_list import parse_status
@@ -91,7 +92,8 @@ def _rights(evidence: Evidence) -> str:
     if len(seen or told) < THREADS:
         return f"{len(seen or told)} threads were seen, at least {THREADS} expected"
     problems = [problem for who, threads in (("host", seen), ("box", told)) for problem in _of_threads(who, threads)]
-    return first(f"{processes} processes run in the box" if processes > 1 else "", *problems)
+    usual = 2 if may_start_processes(evidence.profile) else 1  # the first process, behind the one that runs the code
+    return first(f"{processes} processes run in the box" if processes > usual else "", *problems)
 
 
 def _of_threads(who: str, threads: list[dict[str, str]]) -> list[str]:
