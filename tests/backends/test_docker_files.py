@@ -13,6 +13,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from tests.support.docker_boxes import containers
 
 from smolagents_hardened import ConfigError, HardenedExecutor, Limits
 from smolagents_hardened.backends import docker_files
@@ -58,7 +59,7 @@ def test_a_stream_brings_everything_and_leaves_nothing(
     streaming: DockerBackend, client: docker.DockerClient, source: Path
 ) -> None:
     """[R17] Contents, links and names are whole; the volume and its carrier are gone with the box."""
-    before = volumes(client), len(client.api.containers(all=True))
+    before = volumes(client), containers(client)
     files = {"set/": source, "deep/b.bin": b"bytes", "ä b.txt": source / "secret"}
     with HardenedExecutor(["*"], backend=streaming, files=files) as executor:
         code = (
@@ -74,7 +75,7 @@ def test_a_stream_brings_everything_and_leaves_nothing(
         assert executor.enforcement is not None
         assert executor.enforcement["root_filesystem"].level == "full"
         assert len(volumes(client)) == len(before[0]) + 1
-    assert (volumes(client), len(client.api.containers(all=True))) == before
+    assert (volumes(client), containers(client)) == before
 
 
 def test_mounted_and_streamed_stand_side_by_side(client: docker.DockerClient, source: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_source_that_shrinks_while_it_is_streamed_is_refused(
     with pytest.raises((ConfigError, BackendUnavailable)):
         executor.start()
     monkeypatch.undo()
-    assert (volumes(client), len(client.api.containers(all=True))) == before
+    assert (volumes(client), containers(client)) == before
 
 
 def test_too_much_for_a_stream_is_refused_before_it_begins(streaming: DockerBackend, source: Path) -> None:
