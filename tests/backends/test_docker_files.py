@@ -94,7 +94,7 @@ def test_a_source_that_shrinks_while_it_is_streamed_is_refused(
     streaming: DockerBackend, client: docker.DockerClient, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was announced has to come; nothing is left of the attempt."""
-    before = volumes(client), len(client.api.containers(all=True))
+    before = volumes(client), containers(client)
     read = os.read
 
     def shrink(descriptor: int, size: int) -> bytes:
