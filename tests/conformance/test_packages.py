@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks import packages, workloads
+from benchmarks import images, packages, workloads
 from benchmarks.workloads import WORKS, Work
 from tests.support.backends import DECLARED
 
@@ -17,6 +17,11 @@ IN_ONE_IMAGE = (workloads.sklearn, workloads.openpyxl)
 def test_the_page_says_what_was_measured() -> None:
     """Word for word; versions are those of the lock."""
     assert packages.PAGE.read_text() == packages.page(MEASURED)
+
+
+def test_the_readme_shows_the_sizes_that_were_measured() -> None:
+    """Word for word what `python -m benchmarks.images` prints."""
+    assert images.table() in (packages.PAGE.parents[1] / "README.md").read_text()
 
 
 def test_what_was_tried_for_real_works() -> None:
