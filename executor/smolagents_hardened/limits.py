@@ -66,8 +66,6 @@ class Limits:
             raise ConfigError("Limits.memory_bytes must be at least 64 MiB: CPython itself needs about 20 MiB")
         if self.scratch_bytes > self.memory_bytes:
             raise ConfigError("Limits.scratch_bytes is memory too: it cannot exceed Limits.memory_bytes")
-        if self.picture_bytes > self.blob_bytes:
-            raise ConfigError("Limits.picture_bytes travels in one message: it cannot exceed Limits.blob_bytes")
         if self.value_bytes > self.frame_bytes:
             raise ConfigError("Limits.value_bytes travels in one frame: it cannot exceed Limits.frame_bytes")
 

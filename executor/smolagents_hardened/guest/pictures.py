@@ -22,7 +22,7 @@ class Gallery:
 
     def __init__(self, limits: Mapping[str, int]) -> None:
         self._most = limits["pictures"]
-        self._most_pixels = limits["picture_bytes"] // 3
+        self._most_pixels = min(limits["picture_bytes"], limits["blob_bytes"]) // 3  # each travels in one message
         self.pictures: list[object] = []  # PIL images
 
     def begin(self) -> None:
