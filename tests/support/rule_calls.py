@@ -85,6 +85,7 @@ def of_memory() -> list[Call]:
         (25, (at, page, page, 0)),
         (26, (at, page, 4)),
         (26, (at, page, 1)),
+        (28, (at, page, 3)),
         (28, (at, page, 4)),
         (28, (at, page, 14)),
         (28, (at, page, 1)),

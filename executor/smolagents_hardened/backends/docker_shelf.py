@@ -79,12 +79,15 @@ def choose(client: docker.DockerClient, imports: Sequence[str], progress: Progre
     for manifest in there:
         if tops <= manifest.modules:
             return manifest
-    names = {distribution_of(top) for top in tops}
-    if {canonicalize_name(name) for name in names} <= package_lock.names_in(docker_recipe.locked("data")):
+    names = {top: distribution_of(top) for top in tops}
+    in_data = package_lock.names_in(docker_recipe.locked("data"))
+    beyond = {top for top, name in names.items() if canonicalize_name(name) not in in_data}
+    if not beyond:
         return docker_image.ensure(client, progress, recipe(base, "data"))
-    wishes = command_line([word for name in sorted(names) for word in ("--with", name)])
+    lacking = beyond.difference(*(manifest.modules for manifest in there)) or tops  # or each is in another image
+    wishes = command_line([word for name in sorted(set(names.values())) for word in ("--with", name)])
     raise MissingImports(
-        f"Non-installed authorized modules: {', '.join(sorted(tops))}. No image has them all. Build one that does:"
+        f"Non-installed authorized modules: {', '.join(sorted(lacking))}. No image has them all. Build one that does:"
         f" hardened image build {wishes}"
     )
 
