@@ -8,9 +8,10 @@ import pytest
 from benchmarks import images, packages, workloads
 from benchmarks.workloads import WORKS, Work
 from tests.support.backends import DECLARED
+from tests.support.learning_image import ensure_learning_image
 
 MEASURED = json.loads(packages.RESULT.read_text())
-# The image with all of them takes minutes to build: `python -m benchmarks.packages` does that.
+# The image with all packages takes minutes to build: `python -m benchmarks.packages` does that.
 IN_ONE_IMAGE = (workloads.sklearn, workloads.openpyxl)
 
 
@@ -42,13 +43,5 @@ def test_a_native_box_does_the_same_again(work: Work) -> None:
 @pytest.mark.timeout(900)  # an image is built
 def test_a_docker_box_does_the_same_again() -> None:
     """In an image with two of the packages and what they require, locked and installed from wheels."""
-    from smolagents_hardened.backends.docker import DockerBackend
-
-    names = [
-        name for work in IN_ONE_IMAGE for name in (workloads.distribution(work), *workloads.ALSO.get(work.__name__, ()))
-    ]
-    with DockerBackend() as backend:
-        manifest = backend.build("with", names)
-        assert backend.images()
-    assert {"scikit-learn", "openpyxl", "et_xmlfile"} <= manifest.packages.keys()
+    assert {"scikit-learn", "openpyxl", "et_xmlfile"} <= ensure_learning_image().packages.keys()
     assert [packages.tried(work, "docker") for work in IN_ONE_IMAGE] == [packages.WORKING] * len(IN_ONE_IMAGE)

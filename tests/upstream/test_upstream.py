@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.learning_image import ensure_learning_image
 from tests.upstream.plugin import armed
 from tests.upstream.sdist import VERSION, upstream_tests
 
@@ -20,6 +21,8 @@ DESELECTED = 172  # 143 internal helpers, 11 live objects, 10 of wording only, 8
 @pytest.mark.timeout(900)  # a box for each of some 350 evaluations: minutes on Docker, seconds on native
 def test_upstream_cases_pass(backend_name: str, tmp_path: Path) -> None:
     """Every case that is not deselected with a reason passes unchanged; payloads have no effect outside the box."""
+    if backend_name == "docker":  # two cases import scipy and scikit-learn
+        ensure_learning_image()
     tests, tally = upstream_tests(), tmp_path / "tally.json"
     ours = ["-p", "tests.upstream.plugin", "--hardened-backend", backend_name, "--hardened-tally", str(tally)]
     plain = ["-c", os.devnull, "--rootdir", str(tests), "-p", "no:cacheprovider", "-q", "--tb=short"]
