@@ -36,9 +36,9 @@ def test_a_full_engine_says_so(engine: Engine) -> None:
     """BackendUnavailable with the engine's words and what to do; no container is left, no image has our name."""
     with contextlib.closing(engine.client(60.0)) as client, DockerBackend(client) as backend:
         with pytest.raises(BackendUnavailable, match=r"no space left on device.*docker system prune"):
-            HardenedExecutor([], backend=backend)
+            HardenedExecutor(["numpy"], backend=backend)
         assert client.api.containers(all=True) == []
-        assert docker_image.find(client, recipe("auto", "slim").tag) is None
+        assert docker_image.find(client, recipe("auto", "data").tag) is None
 
 
 def test_no_room_for_the_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
