@@ -15,6 +15,8 @@ from smolagents_hardened.audit.record import FIRST, REQUIRED, has_odd_order, is_
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")).encode
 _LONG_NUMBER = re.compile(rb"[:,\[\-][0-9]{16}")  # what comes before a number: hex digests hold long runs of digits
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_REQUIRED, _FOUR_TEXTS = frozenset(REQUIRED), [str] * 4
+_HASHABLE = (str, int, type(None))
 
 IsSigned = Callable[[str, object], bool]  # (hash, signature)
 
@@ -106,7 +108,7 @@ class Chain:
     def _read(self, line: bytes) -> tuple[dict[str, object], bytes]:
         """The record, and its canonical form without hash and signature. Raises ValueError for any other form."""
         self._has_odd_float = False
-        record = self._decoder.decode(line.decode())
+        record, _ = self._decoder.raw_decode(line.decode())  # what stands behind it shows below
         _check_members(record)
         # See record.canonical: without odd floats, long integers and odd keys both encoders agree.
         is_simple = not self._has_odd_float and not _LONG_NUMBER.search(line) and not has_odd_order(line)
@@ -138,7 +140,7 @@ class Chain:
         return [Problem(self.count, "signature", f"the signature of record {record['seq']} is not by this key")]
 
     def _follow(self, kind: object, call: tuple[object, object]) -> None:
-        if not all(isinstance(part, str | int | None) for part in call):
+        if type(call[0]) not in _HASHABLE or type(call[1]) not in _HASHABLE:
             return
         if kind == "intent":
             self._open[call] = None
@@ -155,9 +157,10 @@ def _refuse(text: str) -> float:
 
 
 def _check_members(record: object) -> None:
-    if type(record) is not dict or any(key not in record for key in REQUIRED):
+    if type(record) is not dict or not record.keys() >= _REQUIRED:
         raise ValueError(f"a record is an object with {', '.join(REQUIRED)}")
-    if type(record["seq"]) is not int or not all(type(record[key]) is str for key in REQUIRED if key != "seq"):
+    texts = record["hash"], record["kind"], record["prev"], record["time"]
+    if type(record["seq"]) is not int or list(map(type, texts)) != _FOUR_TEXTS:
         raise ValueError("seq is not a whole number, or hash, kind, prev, time is no text")
     if not _SHA256.fullmatch(record["hash"]) or not _SHA256.fullmatch(record["prev"]):
         raise ValueError("hash and prev are 64 hex digits each")
