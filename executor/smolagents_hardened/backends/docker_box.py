@@ -22,6 +22,7 @@ from smolagents_hardened.backends.witness_kernel import CpuClock
 from smolagents_hardened.errors import BackendError, BoxDied
 
 EXIT_S = 10  # from the end of the wire to the engine's record of how the box ended
+ENDING_S = 0.5  # from the first sign of an exit in /proc to its end: milliseconds
 OOM_S = 0.5  # the engine hears of an out-of-memory kill by another path than of the exit, up to this much later
 CONFLICT = 409  # the engine's answer when the container has ended already, or is being removed
 SIGNALS = frozenset(number.value for number in signal.Signals)
@@ -82,15 +83,16 @@ class DockerBox:
     def verify(self, raw_report: dict[str, object]) -> Enforcement:
         """Join engine, kernel and the box's own report. Raises NotEnforced and BoxDied; the box is gone then."""
         self.enforcement = judge(self._witnesses, raw_report)
-        if self._process.has_ended(0.0):  # looked at last: what /proc told was told of the box, or counts for nothing
+        lacking = self.enforcement.lacking(self._witnesses.plan.request.required)
+        # Looked at last: what /proc told was told of the box, or counts for nothing. One that is ending has lost its
+        # namespaces a moment before it has ended.
+        if self._process.has_ended(ENDING_S if lacking else 0.0):
             ended = self.exit()
             self.close()
             raise BoxDied(f"the box ended while it started: {ended.detail}", ended.cause)
-        try:
-            self.enforcement.require(self._witnesses.plan.request.required)
-        except BackendError:
+        if lacking is not None:
             self.close()
-            raise
+            raise lacking
         return self.enforcement
 
     def interrupt(self) -> None:

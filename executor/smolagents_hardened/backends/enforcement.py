@@ -72,14 +72,21 @@ class Enforcement:
                 return layer
         raise KeyError(name)
 
-    def require(self, names: frozenset[str]) -> None:
-        """Raise NotEnforced unless each named layer is Full."""
+    def lacking(self, names: frozenset[str]) -> NotEnforced | None:
+        """The error that says which of these layers are not Full; None where all are."""
         missing = [layer for layer in self.layers if layer.name in names and layer.level is not Level.FULL]
         unknown = names - {layer.name for layer in self.layers}
-        if missing or unknown:
-            told = [f"{layer.name} is {layer.level} ({layer.evidence})" for layer in missing]
-            told += [f"{name} was not reported" for name in sorted(unknown)]
-            raise NotEnforced(f"required but not in force in this {self.backend} box: " + "; ".join(told))
+        told = [f"{layer.name} is {layer.level} ({layer.evidence})" for layer in missing]
+        told += [f"{name} was not reported" for name in sorted(unknown)]
+        return (
+            NotEnforced(f"required but not in force in this {self.backend} box: " + "; ".join(told)) if told else None
+        )
+
+    def require(self, names: frozenset[str]) -> None:
+        """Raise NotEnforced unless each named layer is Full."""
+        lacking = self.lacking(names)
+        if lacking is not None:
+            raise lacking
 
     def to_dict(self) -> dict[str, dict[str, str]]:
         """Plain data for JSON: name -> level and evidence."""

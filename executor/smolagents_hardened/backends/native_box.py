@@ -61,17 +61,16 @@ class NativeBox:
     def verify(self, raw_report: dict[str, object]) -> Enforcement:
         """Join the kernel's word and the box's own report. Raises NotEnforced and BoxDied; the box is gone then."""
         self.enforcement = judge(self._witnesses, raw_report)
-        if self._wait(
-            0.0
-        ):  # looked at last: what /proc told under that number was told of the box, or counts for nothing
+        lacking = self.enforcement.lacking(self._witnesses.request.required)
+        # Looked at last: what /proc told under that number was told of the box, or counts for nothing. One that is
+        # ending has lost its namespaces a moment before it has ended.
+        if self._wait(CLOSED_S if lacking else 0.0):
             ended = self.exit()
             self.close()
             raise BoxDied(f"the box ended while it started: {ended.detail}", ended.cause)
-        try:
-            self.enforcement.require(self._witnesses.request.required)
-        except BackendError:
+        if lacking is not None:
             self.close()
-            raise
+            raise lacking
         return self.enforcement
 
     def interrupt(self) -> None:
