@@ -149,11 +149,12 @@ def test_before_the_start(subject: Subject, name: str) -> None:
 @pytest.mark.parametrize("which", ["spawner", "launcher"])
 def test_during_the_start(subject: Subject, which: str, after_ms: int) -> None:
     """[R17] One that dies while it makes a box is replaced, or its box is said to have died: no layer is blamed."""
-    process = processes(own_spawner())[which]
-    killer = threading.Timer(after_ms / 1000, process.kill)
+    both = processes(own_spawner())
+    killer = threading.Timer(after_ms / 1000, both[which].kill)
     killer.start()
     _, error = timed(subject.executor.start)
     killer.join()
+    psutil.wait_procs(both.values(), timeout=5.0)  # each takes the other along
     assert error is None or isinstance(error, BoxDied), error
     _, error = timed(lambda: subject.executor("note('once')"))  # the kill may have come behind the start
     assert error is None or GONE in str(error)
@@ -233,14 +234,14 @@ def test_a_frozen_spawner_is_given_up_for_good(subject: Subject) -> None:
 def test_a_start_that_is_given_up_half_way_gives_nobody_its_box(subject: Subject) -> None:
     """A Ctrl-C between question and answer: the next box is the one that was asked for, and the late one is ended."""
     backend = NativeBackend(preload=OWN)
-    backend.start(BoxRequest(LIMITS)).close()
+    backend.start(BoxRequest(LIMITS, imports=("*",))).close()
     spawner = own_spawner()
     handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         with fault("spawner frozen"):
             signal.setitimer(signal.ITIMER_REAL, 0.3)
             with pytest.raises(KeyboardInterrupt):
-                backend.start(BoxRequest(LIMITS))
+                backend.start(BoxRequest(LIMITS, imports=("*",)))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
