@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
+import orjson
 import rfc8785
 
-from smolagents_hardened.audit.record import FIRST, REQUIRED, has_odd_order, is_plain_float
+from smolagents_hardened.audit.record import FIRST, REQUIRED, encode, is_rfc8785
 
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")).encode
-_LONG_NUMBER = re.compile(rb"[:,\[\-][0-9]{16}")  # what comes before a number: hex digests hold long runs of digits
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REQUIRED, _FOUR_TEXTS = frozenset(REQUIRED), [str] * 4
 _HASHABLE = (str, int, type(None))
@@ -47,10 +46,6 @@ class Chain:
         self.signed_seq = 0  # of the last record whose signature was checked and holds
         self._is_signed = is_signed
         self._open: dict[tuple[object, object], None] = {}  # calls with an INTENT and no OUTCOME yet
-        self._has_odd_float = False
-        self._decoder = json.JSONDecoder(
-            parse_float=self._float, parse_constant=_refuse, object_pairs_hook=None, strict=True
-        )
 
     @property
     def open_calls(self) -> tuple[str, ...]:
@@ -60,16 +55,16 @@ class Chain:
     def begin_at(self, line: bytes) -> None:
         """Take the first line of a later file of the trail for its beginning; a broken one is for `feed` to name."""
         try:
-            record = self._read(line)[0]
+            record = _read(line)[0]
         except (ValueError, RecursionError):
             return
-        self.seq, self.head = record["seq"] - 1, record["prev"]  # type: ignore[operator,assignment]
+        self.seq, self.head = record["seq"] - 1, record["prev"]
 
     def feed(self, line: bytes) -> list[Problem]:
         """Take the next line, without its newline."""
         self.skip()
         try:
-            record, unsealed = self._read(line)
+            record, unsealed = _read(line)
         except (ValueError, RecursionError) as error:
             return [Problem(self.count, "form", f"not a record in canonical form: {str(error)[:200]}")]
         problems = []
@@ -99,28 +94,6 @@ class Chain:
         if kind == "intent" or kind == "outcome":
             self._follow(kind, (record.get("run"), record.get("call")))
 
-    def _float(self, text: str) -> float:
-        value = float(text)
-        if repr(value) != text or not is_plain_float(value):
-            self._has_odd_float = True
-        return value
-
-    def _read(self, line: bytes) -> tuple[dict[str, object], bytes]:
-        """The record, and its canonical form without hash and signature. Raises ValueError for any other form."""
-        self._has_odd_float = False
-        record, _ = self._decoder.raw_decode(line.decode())  # what stands behind it shows below
-        _check_members(record)
-        # See record.canonical: without odd floats, long integers and odd keys both encoders agree.
-        is_simple = not self._has_odd_float and not _LONG_NUMBER.search(line) and not has_odd_order(line)
-        if (_encode(record).encode() if is_simple else rfc8785.dumps(record)) != line:
-            raise ValueError("keys out of order, repeated keys, spaces, or numbers in another form")
-        unsealed = _without(line, b'"hash":"%b",' % record["hash"].encode())
-        if "sig" in record and unsealed is not None:
-            unsealed = _without(unsealed, b'"sig":"%b",' % record["sig"].encode())
-        if unsealed is None:  # a nested object holds the same pair
-            unsealed = rfc8785.dumps({key: value for key, value in record.items() if key not in ("hash", "sig")})
-        return record, unsealed
-
     def _link(self, record: dict[str, object]) -> Problem | None:
         seq, expected = record["seq"], self.seq + 1
         if seq == expected and record["prev"] == self.head:
@@ -148,12 +121,31 @@ class Chain:
             self._open.pop(call, None)
 
 
+def _read(line: bytes) -> tuple[dict[str, Any], bytes]:
+    """The record, and its canonical form without hash and signature. Raises ValueError for any other form."""
+    record = orjson.loads(line)
+    _check_members(record)
+    if not _is_canonical(record, line):
+        raise ValueError("keys out of order, repeated keys, spaces, or numbers in another form")
+    unsealed = _without(line, b'"hash":"%b",' % record["hash"].encode())
+    if "sig" in record and unsealed is not None:
+        unsealed = _without(unsealed, b'"sig":"%b",' % record["sig"].encode())
+    if unsealed is None:  # a nested object holds the same pair
+        unsealed = rfc8785.dumps({key: value for key, value in record.items() if key not in ("hash", "sig")})
+    return record, unsealed
+
+
+def _is_canonical(record: dict[str, Any], line: bytes) -> bool:
+    try:
+        if encode(record) == line and is_rfc8785(record, line):
+            return True
+    except ValueError:  # nested deeper than orjson goes, numbers beyond 2**53
+        pass
+    return rfc8785.dumps(record) == line
+
+
 def _without(line: bytes, needle: bytes) -> bytes | None:
     return line.replace(needle, b"") if line.count(needle) == 1 else None
-
-
-def _refuse(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _check_members(record: object) -> None:

@@ -11,7 +11,6 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 _BLOCK_BYTES = 2**20
@@ -19,7 +18,7 @@ _POLL_S = 0.001  # between two tries for the lock: an append holds it for some 5
 
 
 class AppendFile:
-    """One open file. `locked()` keeps other processes out; threads of this one are the caller's matter."""
+    """One open file. `lock` keeps other processes out; threads of this one are the caller's matter."""
 
     def __init__(self, path: Path, lock_timeout_s: float = 10.0) -> None:
         # O_NONBLOCK: opening a FIFO must not wait for its other end; for regular files it means nothing.
@@ -48,23 +47,24 @@ class AppendFile:
         os.close(self._fd)
         self._fd, self._pid = fd, os.getpid()
 
-    @contextmanager
-    def locked(self) -> Iterator[int]:
-        """Hold the lock; yields the size in bytes. Raises OSError when the file was removed meanwhile, and when
-        somebody else holds the lock for `lock_timeout_s`.
+    def lock(self) -> tuple[int, bool]:
+        """Take the lock; gives the size in bytes, and whether the file still has its name. Raises OSError when the file
+        was removed meanwhile, and when somebody else holds the lock for `lock_timeout_s`.
         """
         if self._fd < 0:
             raise OSError(errno.EBADF, "it is closed", str(self._path))
-        self._lock()
-        try:
-            facts = os.fstat(self._fd)
-            if facts.st_nlink == 0:
-                raise OSError(errno.ESTALE, "the file was deleted while in use", str(self._path))
-            yield facts.st_size
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._wait()
+        facts = os.fstat(self._fd)
+        if facts.st_nlink == 0:
+            self.unlock()
+            raise OSError(errno.ESTALE, "the file was deleted while in use", str(self._path))
+        return facts.st_size, _is_at(facts, self._path)
 
-    def _lock(self) -> None:
+    def unlock(self) -> None:
+        """Give the lock back."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _wait(self) -> None:
         deadline = None
         while True:
             try:
@@ -81,10 +81,7 @@ class AppendFile:
 
     def is_at(self, path: Path) -> bool:
         """Whether `path` names this very file."""
-        try:
-            return os.path.samestat(os.fstat(self._fd), os.stat(path, follow_symlinks=False))
-        except FileNotFoundError:
-            return False
+        return _is_at(os.fstat(self._fd), path)
 
     def lines(self, start: int, end: int) -> Iterator[bytes]:
         """The lines between two offsets, each with its newline but for a torn last one; after `close`, too."""
@@ -150,3 +147,10 @@ class AppendFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _is_at(facts: os.stat_result, path: Path) -> bool:
+    try:
+        return os.path.samestat(facts, os.lstat(path))
+    except FileNotFoundError:
+        return False

@@ -21,20 +21,6 @@ TAG = "$type"
 MAX_INT = 2**53 - 1  # the largest integer of RFC 8785 (I-JSON)
 
 
-@dataclasses.dataclass(slots=True)
-class Budget:
-    """How much of a value is written: with the defaults one field takes some 100 KiB at most.
-
-    `redacted` counts the secrets that were replaced on the way.
-    """
-
-    nodes: int = 2_000
-    chars: int = 64 * 1024  # of all texts together
-    text: int = 8 * 1024  # of one text
-    depth: int = 24
-    redacted: int = 0
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Glimpse:
     """Wraps a value of which a record should show a few hundred characters only."""
@@ -42,23 +28,42 @@ class Glimpse:
     value: object
 
 
-def plain(value: object, budget: Budget | None = None, redactor: Redactor | None = None) -> object:
+def plain(value: object, redactor: Redactor | None = None) -> object:
     """Turn any value into JSON that RFC 8785 accepts; never raises for data, whatever its depth, size or
     cycles.
     """
-    return _Plainer(budget or Budget(), redactor).convert(value, 0)
+    return Plainer(redactor).convert(value)
 
 
-class _Plainer:
-    def __init__(self, budget: Budget, redactor: Redactor | None) -> None:
-        self._budget = budget
+class Plainer:
+    """Converts within a budget, which is spent: with the defaults one field takes some 100 KiB at most.
+
+    `chars` are those of all texts together, `text` those of one. `redacted` counts the secrets that were replaced.
+    """
+
+    __slots__ = ("_chars", "_depth", "_nodes", "_patterns", "_redactor", "_text_chars", "redacted")
+
+    def __init__(
+        self,
+        redactor: Redactor | None = None,
+        *,
+        nodes: int = 2_000,
+        chars: int = 64 * 1024,
+        text: int = 8 * 1024,
+        depth: int = 24,
+    ) -> None:
+        self._nodes = nodes
+        self._chars = chars
+        self._text_chars = text
+        self._depth = depth
         self._redactor = redactor
         self._patterns = redactor if redactor is not None and redactor.has_patterns else None
+        self.redacted = 0
 
-    def convert(self, value: object, depth: int) -> object:
-        budget = self._budget
-        budget.nodes -= 1
-        if budget.nodes < 0 or depth > budget.depth:
+    def convert(self, value: object, depth: int = 0) -> object:
+        """See `plain`."""
+        self._nodes -= 1
+        if self._nodes < 0 or depth > self._depth:
             return {TAG: "omitted", "of": type_name(value)[:200]}
         kind = type(value)
         if kind is str:
@@ -76,23 +81,23 @@ class _Plainer:
         return self._tagged(value, depth)
 
     def _text(self, text: str) -> object:
-        budget = self._budget
         if self._patterns is not None:
             text, count = self._patterns.within(text)
-            budget.redacted += count
-        if len(text) <= budget.text and len(text) <= budget.chars:
-            budget.chars -= len(text)
-            return text if _is_unicode(text) else {TAG: "str", "escaped": _escape(text)}
-        head = _escape(text[: min(1024, max(budget.chars, 0))])
-        budget.chars -= len(head)
-        if budget.chars <= 0:
-            budget.nodes = 0  # or a thousand more texts would each bring their hash
-        return {TAG: "str", "chars": len(text), "sha256": digest_text(text), "head": head}
+            self.redacted += count
+        size = len(text)
+        if size <= self._text_chars and size <= self._chars:
+            self._chars -= size
+            return text if text.isascii() or _is_unicode(text) else {TAG: "str", "escaped": _escape(text)}
+        head = _escape(text[: min(1024, max(self._chars, 0))])
+        self._chars -= len(head)
+        if self._chars <= 0:
+            self._nodes = 0  # or a thousand more texts would each bring their hash
+        return {TAG: "str", "chars": size, "sha256": digest_text(text), "head": head}
 
     def _items(self, values: Collection[object], depth: int) -> list[object]:
         made: list[object] = []
         for value in values:
-            if self._budget.nodes <= 0:
+            if self._nodes <= 0:
                 made.append({TAG: "omitted", "of": f"{len(values) - len(made)} more items"})
                 break
             made.append(self.convert(value, depth + 1))
@@ -103,30 +108,39 @@ class _Plainer:
             not _TEXT.issuperset(map(type, mapping))
             or not all(map(_is_plain_key, mapping))
             or TAG in mapping
-            or len(mapping) > self._budget.nodes
+            or len(mapping) > self._nodes
         ):
             return {TAG: "dict", "items": self._pairs(mapping, depth)}
-        return {key: self._member(key, value, depth) for key, value in mapping.items()}
+        redactor, depth = self._redactor, depth + 1
+        if redactor is None:
+            return {key: self.convert(value, depth) for key, value in mapping.items()}
+        is_secret = redactor.is_secret
+        return {
+            key: self._mask(value) if is_secret(key, value) else self.convert(value, depth)  # type: ignore[arg-type]
+            for key, value in mapping.items()
+        }
 
     def _pairs(self, mapping: Mapping[object, object], depth: int) -> list[object]:
         pairs: list[object] = []
         for key, value in mapping.items():
-            if self._budget.nodes <= 0:
+            if self._nodes <= 0:
                 pairs.append({TAG: "omitted", "of": f"{len(mapping) - len(pairs)} more pairs"})
                 break
-            pairs.append([self.convert(key, depth + 1), self._member(key, value, depth)])
+            is_secret = self._redactor is not None and isinstance(key, str) and self._redactor.is_secret(key, value)
+            pairs.append(
+                [self.convert(key, depth + 1), self._mask(value) if is_secret else self.convert(value, depth + 1)]
+            )
         return pairs
 
-    def _member(self, key: object, value: object, depth: int) -> object:
-        if self._redactor is not None and isinstance(key, str) and self._redactor.is_secret(key, value):
-            self._budget.redacted += 1
-            return self._redactor.mask(value)
-        return self.convert(value, depth + 1)
+    def _mask(self, value: object) -> object:
+        assert self._redactor is not None  # nosec B101 - it has said that this is a secret
+        self.redacted += 1
+        return self._redactor.mask(value)
 
     def _glimpse(self, glimpse: Glimpse) -> object:
-        small = Budget(nodes=40, chars=400, text=400, depth=4)
-        made = plain(glimpse.value, small, self._redactor)
-        self._budget.redacted += small.redacted
+        small = Plainer(self._redactor, nodes=40, chars=400, text=400, depth=4)
+        made = small.convert(glimpse.value)
+        self.redacted += small.redacted
         return made
 
     def _tagged(self, value: object, depth: int) -> object:
@@ -177,7 +191,12 @@ def _number(value: float) -> object:
 
 
 def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+    """Whether it holds no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _escape(text: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -36,9 +35,10 @@ class SharedFile:
         self._end = 0  # bytes of the growing file that the chain covers
         self._file = AppendFile(path, keeping.lock_timeout_s)
         try:
-            with self._opened() as size:
-                self._begin(size)
-                self._catch_up(size)
+            size = self._lock_opened()
+            self._begin(size)
+            self._catch_up(size)
+            self._file.unlock()
         except BaseException:
             self.close()
             raise
@@ -47,13 +47,16 @@ class SharedFile:
         """Seal a record with `make` behind everything that others have written, and write it."""
         limit = self._keeping.rotate_bytes
         while True:
-            with self._current() as size:
+            size = self._lock()
+            try:
                 self._catch_up(size)
                 if limit is None or self._end < limit:
                     if self._end == 0 and self._chain.seq:
                         self._put(self._notice("rotated", {"previous": segments(self._path)[-1].name}), is_synced=False)
                     return self._put(make(), is_synced=is_synced)
                 self._file.rename(next_segment(self._path))
+            finally:
+                self._file.unlock()
 
     @property
     def is_parents(self) -> bool:
@@ -75,26 +78,25 @@ class SharedFile:
         """Close the descriptor. Idempotent."""
         self._file.close()
 
-    @contextmanager
-    def _opened(self) -> Iterator[int]:
-        """As `_current`, for a file of which nothing was read: one that was closed meanwhile is let go."""
+    def _lock_opened(self) -> int:
+        """As `_lock`, for a file of which nothing was read: one that was closed meanwhile is let go."""
         while True:
-            with self._file.locked() as size:
-                if self._file.is_at(self._path):
-                    yield size
-                    return
+            size, is_current = self._file.lock()
+            if is_current:
+                return size
             self._file.close()
             self._file = AppendFile(self._path, self._keeping.lock_timeout_s)
 
-    @contextmanager
-    def _current(self) -> Iterator[int]:
-        """Hold the lock of the file that has the trail's name now; yields its size."""
+    def _lock(self) -> int:
+        """Take the lock of the file that has the trail's name now; gives its size."""
         while True:
-            with self._file.locked() as size:
-                if self._file.is_at(self._path):
-                    yield size
-                    return
+            size, is_current = self._file.lock()
+            if is_current:
+                return size
+            try:
                 self._catch_up(size)
+            finally:
+                self._file.unlock()
             self._follow()
 
     def _follow(self) -> None:

@@ -18,7 +18,7 @@ from types import TracebackType
 
 from smolagents_hardened.audit.chain import Chain
 from smolagents_hardened.audit.keeping import INTENTS, Keeping
-from smolagents_hardened.audit.plain import Budget, plain
+from smolagents_hardened.audit.plain import Plainer
 from smolagents_hardened.audit.record import RESERVED, Sealed, seal, utc
 from smolagents_hardened.audit.redact import Redactor
 from smolagents_hardened.audit.shared import SharedFile
@@ -142,9 +142,9 @@ class Trail:
             if _is_short(value) and not self._redactor.has_patterns:
                 body[name] = value  # what `plain` would make of it, at a tenth of the time: most fields are short names
                 continue
-            budget = Budget()  # one for each, so that no argument can crowd out the fields after it
-            body[name] = plain(value, budget, self._redactor)
-            redacted += budget.redacted
+            plainer = Plainer(self._redactor)  # one for each, so that no argument can crowd out the fields after it
+            body[name] = plainer.convert(value)
+            redacted += plainer.redacted
         if redacted:
             for name, value in body.items():
                 if (name == "digest" or name.endswith("_digest")) and isinstance(value, str):
@@ -155,16 +155,17 @@ class Trail:
 
     def _write(self, body: dict[str, object], *, is_signed: bool = False) -> Sealed:
         """Seal behind the latest record and put it into the file or the memory. The lock is held."""
-        if self._file is None:
-            sealed = self._seal(body, is_signed=is_signed)
-            with self._translated("written"):
-                self._spool.append(sealed.line)
-            self._chain.advance(sealed.record)
-            return sealed
         fsync = self.keeping.fsync
         is_synced = fsync == "always" or (fsync == "intents" and body["kind"] in INTENTS)
-        with self._translated("written"):
-            return self._file.append(lambda: self._seal(body, is_signed=is_signed), is_synced=is_synced)
+        try:
+            if self._file is not None:
+                return self._file.append(lambda: self._seal(body, is_signed=is_signed), is_synced=is_synced)
+            sealed = self._seal(body, is_signed=is_signed)
+            self._spool.append(sealed.line)
+        except OSError as error:
+            raise self._failed("written", error) from error
+        self._chain.advance(sealed.record)
+        return sealed
 
     def _seal(self, body: dict[str, object], *, is_signed: bool = False) -> Sealed:
         signer = self.keeping.signer
@@ -195,7 +196,10 @@ class Trail:
         try:
             yield
         except OSError as error:
-            raise AuditError(f"audit trail {self.path} could not be {verb}: {error.strerror or error}") from error
+            raise self._failed(verb, error) from error
+
+    def _failed(self, verb: str, error: OSError) -> AuditError:
+        return AuditError(f"audit trail {self.path} could not be {verb}: {error.strerror or error}")
 
 
 def _is_short(value: object) -> bool:

@@ -114,8 +114,7 @@ class Governor:
         and SystemExit as they come.
         """
         standing = self._within()
-        facts = {"labels": standing.labels, "grants": standing.ids, "is_known": standing.is_known}
-        case = _Case(Judgement.of(call, **facts), standing)
+        case = _Case(Judgement.of(call, (standing.labels, standing.ids, standing.is_known)), standing)
         judgement = case.judgement
         try:
             with thinking():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from smolagents_hardened.audit.digest import digest
 from smolagents_hardened.errors import RunStopped
@@ -12,7 +12,7 @@ from smolagents_hardened.governance.answers import fault, owned
 from smolagents_hardened.governance.approval import Ask
 from smolagents_hardened.governance.arguments import for_hook, is_plain, private_copy
 from smolagents_hardened.governance.asking import NoAnswer, answered, ask
-from smolagents_hardened.governance.call import CodeCall, ToolCall
+from smolagents_hardened.governance.call import CodeCall, Facts, ToolCall
 from smolagents_hardened.governance.desk import Desk
 from smolagents_hardened.governance.hooks import Decision, NamedHook, Verdict
 from smolagents_hardened.governance.loop import LoopThread
@@ -36,10 +36,10 @@ class Candidate:
     arguments: dict[str, object]
 
     @classmethod
-    def of(cls, call: ToolCall, arguments: Mapping[str, object], **facts: Any) -> Candidate:
-        """Copy and digest; `facts` are other fields of the call. Raises ValueError for arguments that cannot be."""
+    def of(cls, call: ToolCall, arguments: Mapping[str, object], facts: Facts | None = None) -> Candidate:
+        """Copy and digest. Raises ValueError for arguments that cannot be."""
         own = private_copy(arguments)
-        return cls(replace(call, arguments=for_hook(own), digest=digest(call.tool, own), **facts), own)
+        return cls(call.with_arguments(for_hook(own), digest(call.tool, own), facts), own)
 
     def shown(self) -> ToolCall:
         """The call with a copy of its arguments for one hook."""
@@ -66,14 +66,14 @@ class Judgement:
     rounds: int = 0
 
     @classmethod
-    def of(cls, call: ToolCall, **facts: Any) -> Judgement:
+    def of(cls, call: ToolCall, facts: Facts) -> Judgement:
         """Allowed so far, unless its arguments cannot be copied and digested."""
         try:
-            return cls(Candidate.of(call, call.arguments, **facts), ALLOWED)
+            return cls(Candidate.of(call, call.arguments, facts), ALLOWED)
         except Exception as error:  # noqa: BLE001  what cannot be copied and digested is not run
             told = str(error) if isinstance(error, ValueError) else type(error).__name__
             denial = Decision.deny(f"its arguments cannot be read: {told}", code="invalid_arguments")
-            return cls(Candidate(replace(call, **facts), {}), denial)
+            return cls(Candidate(call.with_arguments(call.arguments, facts=facts), {}), denial)
 
     @property
     def is_refused(self) -> bool:

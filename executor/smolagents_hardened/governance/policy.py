@@ -46,7 +46,7 @@ from smolagents_hardened.governance.budget import Budget, is_amount
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall, ToolOutcome
 from smolagents_hardened.governance.hooks import Decision, Means
 from smolagents_hardened.governance.policy_file import Document, read
-from smolagents_hardened.governance.rules import EFFECTS, Rule, compile_rule, refuse_unknown, text, texts
+from smolagents_hardened.governance.rules import EFFECTS, Rule, Spelled, compile_rule, refuse_unknown, text, texts
 
 KEYS = ("default", "mode", "tools", "rule", "label", "budget", "prices")
 _CACHED_TOOLS = 1000  # names whose rules are looked up once only; names come from the agent's tools, not from the box
@@ -124,8 +124,9 @@ class Policy:
 
     def before_tool_call(self, call: ToolCall) -> Decision:
         """The strictest rule that fits; without one, the default."""
+        spelled = Spelled(call.arguments)
         for rule in self._about(call.tool):
-            if rule.fits(call):
+            if rule.fits(call, spelled):
                 return rule.decide(call)
         return self._default(call.tool)
 

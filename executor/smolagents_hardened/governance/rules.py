@@ -49,23 +49,24 @@ class Rule:
     changes: Mapping[str, object]
     raw: Mapping[str, Any]
 
-    def fits(self, call: ToolCall) -> bool:
+    def fits(self, call: ToolCall, spelled: Spelled) -> bool:
         """Whether this rule speaks about this call; its tool name is looked at by `names`."""
         is_lax = self.effect != "allow"
         if self.agent != "*" and not _matches(self.agent, call.agent):
             return False
-        if not self.after <= call.labels:
+        if self.after and not self.after <= call.labels:
             return False
         if self.delegation != "*" and not _matches(self.delegation, "/".join(call.delegation)):
             return False
         for argument, predicates in self.when:
-            if not _holds(predicates, call.arguments.get(argument, ABSENT), is_lax):
+            if not _holds(predicates, spelled[argument], is_lax):
                 return False
+        return (not self.known and self.cel is None) or self._fits_beyond(call, is_lax)
+
+    def _fits_beyond(self, call: ToolCall, is_lax: bool) -> bool:
         if any(self._is_known(call, name) is not wanted for name, wanted in self.known):
             return False
-        if self.cel is None:
-            return True
-        found = self.cel.holds(call)
+        found = True if self.cel is None else self.cel.holds(call)
         return is_lax if found is None else found
 
     def names(self, tool: str) -> bool:
@@ -89,13 +90,31 @@ def _matches(pattern: str, name: str) -> bool:
     return _GLOB.search(pattern) is not None and fnmatch.fnmatchcase(name, pattern)
 
 
-def _holds(predicates: tuple[Predicate, ...], value: object, is_lax: bool) -> bool:
-    for text in spellings(value):
-        said = [one(text) for one in predicates]
-        fits = False not in said if is_lax else said == [True] * len(said)
-        if fits is is_lax:
-            return fits
+class Spelled(dict[str, tuple[object, ...]]):
+    """The spellings of a call's arguments by name, found out for the first rule that asks."""
+
+    def __init__(self, arguments: Mapping[str, object]) -> None:
+        super().__init__()
+        self._arguments = arguments
+
+    def __missing__(self, argument: str) -> tuple[object, ...]:
+        found = self[argument] = spellings(self._arguments.get(argument, ABSENT))
+        return found
+
+
+def _holds(predicates: tuple[Predicate, ...], texts: tuple[object, ...], is_lax: bool) -> bool:
+    for text in texts:
+        if _all_hold(predicates, text, is_lax) is is_lax:
+            return is_lax
     return not is_lax
+
+
+def _all_hold(predicates: tuple[Predicate, ...], text: object, is_lax: bool) -> bool:
+    for one in predicates:
+        held = one(text)
+        if held is False or not (held or is_lax):
+            return False
+    return True
 
 
 def compile_rule(raw: object, number: int, line: int, where: str, fallback: str) -> Rule:

@@ -8,7 +8,7 @@ with its labels.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -91,20 +91,24 @@ _NONE = Standing()
 IN_FORCE: ContextVar[Standing] = ContextVar("smolagents_hardened_standing", default=_NONE)
 
 
-@contextmanager
-def thinking() -> Iterator[None]:
+def thinking() -> AbstractContextManager[None]:
     """While hooks and people think, no hook is asked about what they do: a judge that is an agent itself would be asked
     about its own calls.
     """
     outer = IN_FORCE.get()
-    if not outer.jurors:
-        yield
-        return
+    return _unasked(outer) if outer.jurors else _AS_IT_IS
+
+
+@contextmanager
+def _unasked(outer: Standing) -> Iterator[None]:
     token = IN_FORCE.set(replace(outer, jurors=()))
     try:
         yield
     finally:
         IN_FORCE.reset(token)
+
+
+_AS_IT_IS = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
