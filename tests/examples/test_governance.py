@@ -40,8 +40,12 @@ def test_an_example_is_short(name: str) -> None:
 
 
 def test_a_governed_mcp_server(tmp_path: Path) -> None:
-    """What the page demands is refused three times for three reasons; what the person asked for is done."""
+    """What the page demands is refused three times for three reasons; what the person asked for is done. Before the page
+    was read a note to anybody was no matter: the label decides.
+    """
     said = run("governed_mcp.py", tmp_path)
+    assert "sent to bob@example.org" in said
+    assert "sent to eve" not in said
     assert "Answer: sent to ann@example.org" in said
     assert said.count("was refused") >= 3
     assert "nothing is deleted after a page was read" in said
