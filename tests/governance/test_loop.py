@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import threading
 import time
 
@@ -57,23 +60,63 @@ def test_close_ends_thread_and_tasks() -> None:
     assert threading.active_count() == before
 
 
-def test_a_timeout_cancels_the_coroutine() -> None:
-    """After its limit a coroutine is told to end, and the caller gets TimeoutError."""
-    ended = threading.Event()
+def test_close_comes_back_from_a_coroutine_that_will_not_end() -> None:
+    """One that swallows its cancellation does not hold up whoever closes."""
+    has_begun, is_over, has_ended = threading.Event(), threading.Event(), threading.Event()
 
-    async def slow() -> None:
-        try:
-            await asyncio.sleep(600)
-        finally:
-            ended.set()
+    async def stubborn() -> None:
+        has_begun.set()
+        while not is_over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        has_ended.set()
 
     loop = LoopThread()
+    loop.submit(stubborn())
+    assert has_begun.wait(5)
     started = time.monotonic()
-    with pytest.raises(TimeoutError, match="no answer"):
-        loop.run(slow(), 0.05)
-    assert ended.wait(5)
-    assert time.monotonic() - started < 5
     loop.close()
+    took_s = time.monotonic() - started
+    is_over.set()
+    assert has_ended.wait(5)
+    assert took_s < 5
+
+
+def test_close_comes_back_from_a_loop_that_is_blocked() -> None:
+    """A coroutine that blocks the loop's thread does not hold up whoever closes."""
+    is_over, has_begun = threading.Event(), threading.Event()
+
+    async def blocking() -> None:
+        has_begun.set()
+        is_over.wait(30)
+
+    loop = LoopThread()
+    loop.submit(blocking())
+    assert has_begun.wait(5)
+    started = time.monotonic()
+    loop.close()
+    assert time.monotonic() - started < 5
+    is_over.set()
+
+
+def test_after_a_fork_there_is_a_loop_again() -> None:
+    """The child has a thread of its own, instead of waiting for one that is only in the parent."""
+    loop = LoopThread()
+    loop.run(loop_identity())
+    child = os.fork()
+    if child == 0:
+        loop.run(loop_identity())
+        loop.close()
+        os._exit(7)
+    end = time.monotonic() + 10
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < end:
+        time.sleep(0.01)
+    if ended[0] == 0:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    loop.run(loop_identity())
+    loop.close()
+    assert os.waitstatus_to_exitcode(ended[1]) == 7
 
 
 def test_waiting_on_the_loop_for_the_loop_is_an_error() -> None:

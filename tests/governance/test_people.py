@@ -48,6 +48,35 @@ def test_an_edit_that_does_not_fit_is_refused() -> None:
         assert it.tool.calls == []
 
 
+def test_what_a_hook_makes_of_an_edit_is_asked_again() -> None:
+    """A person's edit approves what the person has written, and not what a hook then changes it to."""
+    seen: list[object] = []
+
+    def reroute(call: ToolCall) -> Decision:
+        return Decision.modify({"city": "Moscow"}) if call.arguments["city"] == "Rome" else Decision.allow()
+
+    def approver(request: ApprovalRequest) -> object:
+        seen.append(request.subject.arguments["city"])  # type: ignore[union-attr]
+        return Decision.modify({"city": "Rome"}) if seen == ["Paris"] else False
+
+    with bench(ask, reroute, approver=approver) as it:
+        assert it.serve().code == "approval_denied"  # type: ignore[union-attr]
+        assert (seen, it.tool.calls) == (["Paris", "Moscow"], [])
+
+
+def test_the_record_tells_the_terms_of_a_question() -> None:
+    """Who may answer, in what time, and what silence means, with the answer and with the hook's decision."""
+    question = Decision.ask("sure?", approvers=("alice",), timeout_s=7.5, otherwise=Decision.allow())
+    with bench(lambda call: question, approver=lambda _: True) as it:
+        it.serve()
+        approval, intent = list(it.trail.records())[:2]
+    for told in (approval, intent["decisions"][0]):  # type: ignore[index]
+        assert (told["approvers"], told["timeout_s"], told["otherwise"]) == (["alice"], 7.5, "allow")
+    with bench(ask, approver=lambda _: True) as it:
+        it.serve()
+        assert next(it.trail.records())["otherwise"] == "deny"
+
+
 def test_an_edit_does_not_overrule_a_hook() -> None:
     """A hook that forbids Rome forbids it to people as well."""
 
@@ -191,6 +220,19 @@ def test_an_answer_by_ticket_counts_once() -> None:
     assert isinstance(asking(inbox, then), Value)
     with pytest.raises(StaleTicket):
         inbox.answer(used[0].ticket, used[0].digest, True)
+
+
+@pytest.mark.parametrize("answer", ["yes", None, 1, Decision.ask("?"), Decision.modify({"town": "Rome"})])
+def test_what_is_no_answer_uses_up_no_ticket(answer: object) -> None:
+    """It is refused where it is given, edits that do not fit included, and the person may answer again."""
+    inbox = Inbox()
+
+    def then(request: ApprovalRequest) -> None:
+        with pytest.raises((TypeError, ValueError), match=r"answer|returned|fit"):
+            inbox.answer(request.ticket, request.digest, answer)  # type: ignore[arg-type]
+        inbox.answer(request.ticket, request.digest, True)
+
+    assert isinstance(asking(inbox, then), Value)
 
 
 def test_an_answer_for_other_arguments_is_stale() -> None:

@@ -17,6 +17,9 @@ _VERDICT: dict[str, Any] = {"enum": ["stop", "deny", "ask", "respond", "modify",
 _PLAIN_TEXT: dict[str, Any] = {"anyOf": [_TEXT, {"type": "object", "required": ["$type"]}]}
 _DIGEST: dict[str, Any] = _TEXT  # keyed, and so no plain SHA-256, where a secret was redacted
 
+# Of a question: who may answer, in what time, and what silence means.
+_TERMS: dict[str, Any] = {"approvers": _TEXTS, "timeout_s": {"type": "number"}, "otherwise": _VERDICT}
+
 _DECISION: dict[str, Any] = {
     "type": "object",
     "description": "What one hook said in one round; with `shadow` it did not count.",
@@ -28,6 +31,7 @@ _DECISION: dict[str, Any] = {
         "arguments": _ANY,
         "value": _ANY,
         "shadow": {"const": True},
+        **_TERMS,
     },
     "additionalProperties": False,
 }
@@ -136,8 +140,9 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
             "waited_us": _WHOLE,
             "edited": _ANY,
             "value": _ANY,
+            **_TERMS,
         },
-        frozenset({"call", "tool", "edited", "value"}),
+        frozenset({"call", "tool", "edited", "value", "approvers", "timeout_s"}),
     ),
     "intent": (
         "A call is about to be made (`effect` allow), or answered without running the tool (respond).",

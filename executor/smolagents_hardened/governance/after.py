@@ -1,4 +1,4 @@
-"""What hooks make of a result before the snippet sees it: look, replace, stop the run. A failing hook withholds it."""
+"""What hooks make of a result before the snippet has it: look, replace, withhold, stop. One that fails withholds it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from smolagents_hardened.errors import RunStopped
+from smolagents_hardened.governance.answers import outcome_of
+from smolagents_hardened.governance.arguments import copy_for_reading
 from smolagents_hardened.governance.asking import NoAnswer
-from smolagents_hardened.governance.call import STATUSES, ToolOutcome
+from smolagents_hardened.governance.call import ToolOutcome
+from smolagents_hardened.governance.hooks import Decision, Verdict
 from smolagents_hardened.governance.judge import Candidate, Juror
 from smolagents_hardened.governance.served import Refused
 
@@ -35,27 +38,38 @@ def review(jurors: Sequence[Juror], candidate: Candidate, outcome: ToolOutcome) 
 
 
 def _reviewed(juror: Juror, function: Callable[..., object], candidate: Candidate, before: Aftermath) -> Aftermath:
-    hook, shown = juror.hook, candidate.shown()
-    answer = juror.ask(lambda: function(shown, before.outcome))
+    hook, old, shown = juror.hook, before.outcome, list[ToolOutcome]()
+
+    def look() -> object:
+        # A copy: what a hook does to a result in place must not count without being on record.
+        shown.append(replace(old, value=copy_for_reading(old.value)))
+        return function(candidate.shown(), shown[0])
+
+    answer = juror.ask(look, lambda answer: outcome_of(answer, old))
     if answer is None:
         return before
     if isinstance(answer, RunStopped):
         return replace(before, stop=answer)
-    has_run = before.outcome.status != "responded"
-    if isinstance(answer, NoAnswer):
-        reason = f"hook {hook.name} {answer.told} when it looked at the result"
-        return replace(before, refused=Refused(reason, f"hook_error:{answer.code}", has_run))
-    if not isinstance(answer, ToolOutcome) or not _is_sound(answer):
-        reason = f"hook {hook.name} returned {type(answer).__name__} instead of a ToolOutcome or None"
-        return replace(before, refused=Refused(reason, "hook_error:type", has_run))
+    if not isinstance(answer, ToolOutcome):
+        return _withheld(before, hook.name, answer)
     # Labels only ever grow: no hook takes away what another has said about a result.
-    outcome = replace(answer, labels=answer.labels | before.outcome.labels)
-    is_same = answer.value is before.outcome.value and answer.status == before.outcome.status
+    value = old.value if answer.value is shown[0].value else answer.value
+    outcome = replace(answer, value=value, labels=answer.labels | old.labels)
+    is_same = value is old.value and _said(outcome) == _said(old)
     replaced_by = before.replaced_by if is_same else (*before.replaced_by, hook.name)
     return replace(before, outcome=outcome, replaced_by=replaced_by)
 
 
-def _is_sound(answer: ToolOutcome) -> bool:
-    labels: object = answer.labels
-    is_labelled = isinstance(labels, frozenset | set) and all(isinstance(label, str) for label in labels)
-    return is_labelled and answer.status in STATUSES
+def _withheld(before: Aftermath, hook: str, answer: Decision | NoAnswer) -> Aftermath:
+    """The snippet does not get the outcome: a hook says so, or has failed."""
+    has_run = before.outcome.status != "responded"
+    if isinstance(answer, NoAnswer):
+        reason = f"hook {hook} {answer.told} when it looked at the result"
+        return replace(before, refused=Refused(reason, f"hook_error:{answer.code}", has_run))
+    if answer.verdict is Verdict.STOP:
+        return replace(before, stop=RunStopped(answer.reason))
+    return replace(before, refused=Refused(answer.reason, answer.code or "denied", has_run))
+
+
+def _said(outcome: ToolOutcome) -> tuple[str, str, str]:
+    return outcome.status, outcome.error_type, outcome.error_message

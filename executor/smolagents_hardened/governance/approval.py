@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from smolagents_hardened.audit.plain import Glimpse
@@ -11,13 +11,19 @@ from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.hooks import Decision, Verdict
 
+_SILENCE = Decision.deny("nobody approved it in time", code="approval_timeout")
+
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
     """One question to a person about one call or snippet, exactly as it would run.
 
     `ticket` is random and good for one answer; `digest` is that of the arguments (or of the code) shown. `is_over`
-    turns true when nobody waits for the answer any more: its time is up, or the run was interrupted.
+    turns true when nobody waits for the answer any more: its time is up, or the run was interrupted; what came of the
+    question is then in `ended()`. `otherwise` is what silence for `timeout_s` means, a denial unless something is said.
+
+    `misfit` tells why a call cannot have these arguments ("" if it can), for whoever lets a person edit them. `settle`
+    says what the answer is if no other comes in time: for a person who has decided and may still tell why.
     """
 
     ticket: str
@@ -30,6 +36,10 @@ class ApprovalRequest:
     approvers: tuple[str, ...]
     timeout_s: float | None
     is_over: Callable[[], bool]
+    otherwise: Decision = _SILENCE
+    misfit: Callable[[Mapping[str, object]], str] = lambda _arguments: ""
+    settle: Callable[[Decision], None] = lambda _decision: None
+    ended: Callable[[], Decision | None] = lambda: None
 
     @property
     def digest(self) -> str:
@@ -79,6 +89,7 @@ class Approval:
     ticket: str = ""
     waited_s: float = 0.0
     has_answered: bool = True  # False: nobody did; the decision is what was to happen then
+    terms: Mapping[str, object] = field(default_factory=dict)  # of the question, for the trail; see verdicts.py
 
     def covers(self, call_id: str, digest: str) -> bool:
         """Whether it grants exactly this call."""
@@ -102,6 +113,7 @@ class Approval:
             "code": decision.code,
             "answered": self.has_answered,
             "waited_us": round(self.waited_s * 1e6),
+            **self.terms,
         }
         if decision.arguments is not None:
             made["edited"] = decision.arguments

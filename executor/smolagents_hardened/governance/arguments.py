@@ -32,7 +32,15 @@ _FIXED = frozenset({str, int, float, bool, bytes, type(None)})
 
 def for_hook(arguments: Mapping[str, object]) -> Mapping[str, object]:
     """A read-only mapping for one hook; arrays in it are read-only views, tables and images copies."""
-    return MappingProxyType({name: _copied(value, for_reading, 0) for name, value in arguments.items()})
+    return MappingProxyType({name: copy_for_reading(value) for name, value in arguments.items()})
+
+
+def copy_for_reading(value: object) -> object:
+    """A copy of one value: containers, tables and images copied, arrays as read-only views, other objects shared.
+
+    Raises ValueError like `private_copy`.
+    """
+    return _copied(value, for_reading, 0)
 
 
 def _same(value: object) -> object:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import dataclass
+from typing import TypeVar
 
 from smolagents_hardened.errors import RunStopped
+from smolagents_hardened.governance.answers import WrongAnswer
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.loop import LoopThread, LoopTimeout
+from smolagents_hardened.governance.loop import LoopThread
+
+Answer = TypeVar("Answer")
+
+_LOG = logging.getLogger("smolagents_hardened")
 
 
 class TimedOut(Exception):
@@ -23,18 +31,20 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Foreign code gave none: `code` is 'timeout', 'interrupted' or 'exception', `told` the end of a sentence about it.
+    """Foreign code gave none: `code` is 'timeout', 'interrupted', 'exception', 'none' or 'type', `told` the end of a
+    sentence about it.
 
-    What an exception says is left out: it may hold a secret of the host.
+    What an exception says is left out: it may hold a secret of the host. It is in the host's log.
     """
 
     code: str
     told: str
 
 
-def answered(function: Callable[[], object], timeout_s: float | None) -> object:
+def answered(function: Callable[[], Answer], timeout_s: float | None, who: str) -> Answer | RunStopped | NoAnswer:
     """What a call to foreign code gives: its answer, the RunStopped that it raised, or a NoAnswer.
 
+    `function` also reads the answer, so that one which raises when it is looked at is none either.
     KeyboardInterrupt and SystemExit are the person's at the keyboard: they pass.
     """
     try:
@@ -45,9 +55,12 @@ def answered(function: Callable[[], object], timeout_s: float | None) -> object:
         return NoAnswer("timeout", f"did not answer within {timeout_s} s")
     except Interrupted:
         return NoAnswer("interrupted", "was interrupted")
+    except WrongAnswer as wrong:
+        return NoAnswer(wrong.code, str(wrong))
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001  the caller refuses
+        _LOG.error("%s failed", who, exc_info=error)
         return NoAnswer("exception", f"failed with {type(error).__name__}")
 
 
@@ -73,40 +86,54 @@ class Worker:
         self._function = function
         self._loop = loop
         self._timeout_s = timeout_s
-        self._is_settled = threading.Event()  # set by the answer or by wake()
-        self._answer: object = None  # valid once _is_done
-        self._error: BaseException | None = None
-        self._is_done = False
+        # The first of these pairs of answer and error counts: an append needs no lock, not even in a signal handler.
+        self._outcomes: list[tuple[object, BaseException | None]] = []
+        self._is_settled = threading.Event()
+        self._future: Future[object] | None = None  # of the coroutine, once the call has given one
         context = copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._work,), name="hardened-hook", daemon=True)
 
     def start(self) -> Worker:
-        """Make the call. A `wake` may come before it."""
-        self._thread.start()
+        """Make the call, unless a `wake` has come before."""
+        if not self._outcomes:
+            self._thread.start()
         return self
 
     def wait(self) -> object:
-        """The answer, or what the call raised. Raises TimedOut, or Interrupted after `wake`."""
-        if not self._is_settled.wait(self._timeout_s):
-            raise TimedOut(f"no answer within {self._timeout_s} s")
-        if not self._is_done:
-            raise Interrupted
-        if self._error is not None:
-            raise self._error
-        return self._answer
+        """The answer, or what the call raised. Raises TimedOut, or Interrupted after `wake`.
+
+        Whatever ends the wait, a coroutine is told to end; a thread cannot be.
+        """
+        try:
+            if not self._is_settled.wait(self._timeout_s):
+                self._settle(error=TimedOut(f"no answer within {self._timeout_s} s"))
+        finally:
+            self._give_up()
+        answer, error = self._outcomes[0]
+        if error is not None:
+            raise error
+        return answer
 
     def wake(self) -> None:
-        """End the wait at once. The call itself goes on, and its answer is thrown away."""
+        """End the wait at once. The call itself may go on, and its answer is thrown away."""
+        self._settle(error=Interrupted())
+
+    def _settle(self, answer: object = None, error: BaseException | None = None) -> None:
+        self._outcomes.append((answer, error))
         self._is_settled.set()
+
+    def _give_up(self) -> None:
+        if self._future is not None:
+            self._future.cancel()
 
     def _work(self) -> None:
         try:
             answer = self._function()
-            # The same limit again: a coroutine, unlike a thread, can be told to end.
-            self._answer = self._loop.run(answer, self._timeout_s) if inspect.isawaitable(answer) else answer
-        except LoopTimeout as error:  # on a loaded machine this can come before the waiting thread's own limit
-            self._error = TimedOut(str(error))
+            if inspect.isawaitable(answer):
+                self._future = self._loop.submit(answer)
+                if self._outcomes:
+                    self._give_up()
+                answer = self._future.result()
+            self._settle(answer)
         except BaseException as error:  # noqa: BLE001  carried to the thread that waits
-            self._error = error
-        self._is_done = True
-        self._is_settled.set()
+            self._settle(error=error)

@@ -67,7 +67,8 @@ class CodeCall:
 class ToolOutcome:
     """What came of a call: `status` is 'ok', 'error', 'responded' or 'unknown' (timed out, may still run).
 
-    An after-hook adds `labels` to say what the result is; they stay with the run (flow.py).
+    An error has a type's name and a message in place of a value. An after-hook adds `labels` to say what the result is;
+    they stay with the run (flow.py). `duration_s` is the governor's: what a hook writes there is not kept.
     """
 
     status: str

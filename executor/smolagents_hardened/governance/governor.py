@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import AuditError, RunStopped
@@ -22,7 +23,7 @@ from smolagents_hardened.governance.delegation import Delegation, Grant
 from smolagents_hardened.governance.desk import Desk
 from smolagents_hardened.governance.flow import Flow
 from smolagents_hardened.governance.hooks import Decision, Verdict, as_hook
-from smolagents_hardened.governance.judge import Check, Judgement, Juror, edited, judge, judge_code
+from smolagents_hardened.governance.judge import Check, Judgement, Juror, edited, judge, judge_code, misfit
 from smolagents_hardened.governance.ledger import Ledger
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.served import Failed, Refused, Served, StillRunning, Value, rebuilt
@@ -256,24 +257,24 @@ class Governor:
     def _settled(self, case: _Case, check: Check) -> Decision:
         """The last word: the hooks' decision, if every ask is granted for exactly the call that would run."""
         judgement, approvals = case.judgement, list[Approval]()
-        decision = self._granted(case, approvals)
+        decision = self._granted(case, approvals, check)
         for _ in range(MAX_EDITS):
             if decision.verdict is not Verdict.MODIFY:
                 break
             author = approvals.pop()
-            if not edited(case.standing.jurors, judgement, decision, check):
+            # Whoever wrote these arguments has approved them: of exactly this digest, not of what a hook makes of them.
+            digest = edited(case.standing.jurors, judgement, decision, check)
+            if not digest:
                 return judgement.decision
-            # Whoever wrote these arguments has approved them: of exactly this digest.
-            digest = judgement.candidate.call.digest
             approvals.append(replace(author, digest=digest, decision=Decision.allow("edited by a person")))
-            decision = self._granted(case, approvals)
+            decision = self._granted(case, approvals, check)
         if decision.verdict is Verdict.MODIFY:
             return Decision.deny(f"it was edited more than {MAX_EDITS} times", code="too_many_modifications")
         if decision.verdict in (Verdict.ALLOW, Verdict.RESPOND) and not judgement.candidate.is_unchanged():
             return Decision.deny("its arguments changed while they were judged", code="arguments_changed")
         return decision
 
-    def _granted(self, case: _Case, approvals: list[Approval]) -> Decision:
+    def _granted(self, case: _Case, approvals: list[Approval], check: Check) -> Decision:
         """The judgement's decision, unless it refuses already or an ask is not granted. A person's edit comes back as
         modify, a person's answer as respond. Nobody is asked in vain, nor twice.
         """
@@ -285,7 +286,8 @@ class Governor:
             prompt = opinion.decision.prompt
             if any(approval.answers(place, prompt, call) for approval in approvals):
                 continue
-            approval = case.standing.jurors[place].desk.ask(judgement.candidate.shown(), opinion, place)
+            desk, shown = case.standing.jurors[place].desk, judgement.candidate.shown()
+            approval = desk.ask(shown, opinion, place, partial(misfit, check))
             self._ledger.approval(call, approval)
             approvals.append(approval)
             if approval.decision.verdict is Verdict.RESPOND:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -13,6 +13,9 @@ from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
 
 if TYPE_CHECKING:
     from smolagents_hardened.governance.budget import Budget
+
+
+MOST_S = 1e6  # nobody waits eleven days for a hook
 
 
 class Verdict(StrEnum):
@@ -28,10 +31,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One verdict with its reason. Made by the class methods only; a Decision is never true or false by
-    itself.
+    """One verdict with its reason, made by the class methods. It is never true or false by itself.
 
-    A policy fills in `rule` (which rule spoke) and `version` (the SHA-256 of the policy it stands in).
+    `reason` is read by the model and by people; `code` is for programs. A policy fills in `rule` (which rule spoke) and
+    `version` (the SHA-256 of the policy it stands in).
     """
 
     verdict: Verdict
@@ -48,18 +51,20 @@ class Decision:
 
     @classmethod
     def allow(cls, reason: str = "") -> Decision:
-        """Make the call as it is."""
+        """Make the call as it is, or run the snippet."""
         return cls(Verdict.ALLOW, reason)
 
     @classmethod
     def deny(cls, reason: str, *, code: str = "denied") -> Decision:
-        """Do not make the call; the snippet sees a PermissionError with the reason."""
+        """Do not make the call; the snippet sees a PermissionError with the reason. Of a result, from
+        `after_tool_call`: withhold it, in the same way.
+        """
         return cls(Verdict.DENY, reason, code)
 
     @classmethod
     def modify(cls, arguments: Mapping[str, object], *, reason: str = "") -> Decision:
-        """Make the call with these arguments (all of them, by keyword), after they are checked and judged
-        again.
+        """Make the call with these arguments in place of ALL it has, by keyword: to change one, give
+        `{**call.arguments, "url": ...}`. They are checked like the snippet's own, and every hook judges them again.
         """
         return cls(Verdict.MODIFY, reason, arguments=dict(arguments))
 
@@ -74,19 +79,22 @@ class Decision:
         prompt: str,
         *,
         timeout_s: float | None = None,
-        approvers: tuple[str, ...] = (),
+        approvers: str | tuple[str, ...] = (),
         reason: str = "",
         otherwise: Decision | None = None,
     ) -> Decision:
-        """Ask a person, one of `approvers` if any are named. Without an answer within `timeout_s` the call gets
-        `otherwise` (an allow, deny, respond or stop), or is denied.
+        """Ask a person, one of `approvers` if any are named. Without an answer within `timeout_s` (None: wait for
+        ever) the call gets `otherwise` (an allow, deny, respond or stop; for a snippet no respond), or is denied.
         """
-        made = cls(Verdict.ASK, reason, prompt=prompt, timeout_s=timeout_s, approvers=tuple(approvers))
+        names = (approvers,) if isinstance(approvers, str) else tuple(approvers)
+        made = cls(Verdict.ASK, reason, prompt=prompt, timeout_s=timeout_s, approvers=names)
         return replace(made, otherwise=otherwise)
 
     @classmethod
     def stop(cls, reason: str) -> Decision:
-        """End the whole run with this reason."""
+        """End the whole run: `agent.run` raises RunStopped with this reason. That is a BaseException, so an
+        `except Exception` around `agent.run` does not catch it.
+        """
         return cls(Verdict.STOP, reason, "stopped")
 
     def __bool__(self) -> bool:
@@ -95,14 +103,25 @@ class Decision:
 
 @runtime_checkable
 class Hook(Protocol):
-    """Asked before each tool call. May also have `before_code(code)`, and `after_tool_call(call, outcome)`, which sees
-    what a tool gave before the snippet does: None leaves it, a ToolOutcome takes its place.
+    """Asked before each tool call: an object with this method, or a callable `ToolCall -> Decision`; sync or async.
 
-    Attributes it may have: `name` for the trail, `timeout_s` (in place of the governor's limit for every hook).
+    An exception, None, an answer that is late, and anything else that is no sound answer is a denial with a
+    `hook_error:*` code. What was raised is in the log `smolagents_hardened`, with its traceback; the model reads the
+    exception's name only. `RunStopped(reason)` may be raised in place of returning `Decision.stop(reason)`.
+
+    A hook may also have
+    - `before_code(code: CodeCall) -> Decision`: allow, deny, ask or stop, before a snippet runs;
+    - `after_tool_call(call: ToolCall, outcome: ToolOutcome) -> ToolOutcome | Decision | None`, before the snippet gets
+      a result or an error. None leaves it. A ToolOutcome takes its place: start from `dataclasses.replace(outcome,
+      ...)` and change `value` or `error_message`, or add to `labels`, which are never taken away again; its duration
+      stays. `Decision.deny(reason)` withholds it, `Decision.stop(reason)` ends the run. It sees a copy of what can be
+      copied (plain containers, tables, images; arrays are read-only): what it does to that in place has no effect;
+    - `name`, for the trail; `timeout_s`, in place of the governor's limit for every hook; `is_shadow`: while it is True
+      the hook is asked and recorded, and nothing it says counts.
     """
 
     def before_tool_call(self, call: ToolCall) -> Decision:
-        """Judge one call; anything but a Decision, and any exception, is a denial."""
+        """Judge one call; `call.arguments` are read-only, see Decision.modify."""
 
 
 class Versioned(Protocol):
@@ -127,8 +146,8 @@ class Means:
 class NamedHook:
     """A hook as the governor holds it: its name for the trail, and its optional halves where it has them.
 
-    While `is_shadow()` it is asked and recorded, and nothing it says counts. `means` are the budgets and prices that it
-    brings along; they, the shadow and what `described` tells may change while it is in use.
+    While it `says_shadow` it is asked and recorded, and nothing it says counts. `means` are the budgets and prices that
+    it brings along; they, the shadow and what `described` tells may change while it is in use.
     """
 
     name: str
@@ -136,7 +155,7 @@ class NamedHook:
     after: Callable[[ToolCall, ToolOutcome], object] | None = None
     code: Callable[[CodeCall], object] | None = None
     timeout_s: float | None = None
-    is_shadow: Callable[[], bool] = lambda: False
+    says_shadow: Callable[[], object] = lambda: False
     described: Callable[[], dict[str, object]] | None = None
     means: Callable[[], Means] | None = None
 
@@ -144,35 +163,61 @@ class NamedHook:
         """Ask the hook as it is; what it returns is checked by whoever asks."""
         return self.before(call)  # type: ignore[return-value]
 
+    def is_shadow(self) -> bool:
+        """Whether nothing it says counts. One that cannot tell counts."""
+        try:
+            return self.says_shadow() is True
+        except Exception:  # noqa: BLE001  foreign code; that it is broken is found out where it is asked
+            return False
+
 
 def as_hook(hook: object) -> NamedHook:
     """Accept a Hook object or a callable `ToolCall -> Decision`, sync or async.
 
-    Raises ConfigError for anything else, a hook's class among them.
+    Raises ConfigError for anything else: a hook's class, one that cannot be called with what it would be given, one
+    whose attributes cannot be read.
     """
-    if isinstance(hook, NamedHook):
-        return hook
+    try:
+        return hook if isinstance(hook, NamedHook) else _named(hook)
+    except ConfigError:
+        raise
+    except Exception as error:
+        told = f"{type(hook).__qualname__} cannot be looked at: {type(error).__name__}"
+        raise ConfigError(f"a hook of type {told}") from error
+
+
+def _named(hook: object) -> NamedHook:
     if isinstance(hook, type):
         raise ConfigError(f"{hook.__qualname__} is a class: give an instance of it, {hook.__qualname__}(...)")
-    name, timeout_s = _name(hook), _timeout_s(hook)
-    before = getattr(hook, "before_tool_call", None)
-    if before is None and callable(hook):
-        return NamedHook(name, hook, timeout_s=timeout_s)
+    before = getattr(hook, "before_tool_call", hook)
     if not callable(before):
         raise ConfigError(
             "a hook is a callable ToolCall -> Decision or has a method before_tool_call(call); "
             f"{type(hook).__qualname__} is neither"
         )
+    name = _name(hook)
+    _takes(name, before, "ToolCall -> Decision")
+    after, code = _method(hook, "after_tool_call"), _method(hook, "before_code")
+    if after is not None:
+        _takes(name, after, "ToolCall, ToolOutcome -> ToolOutcome | Decision | None")
+    if code is not None:
+        _takes(name, code, "CodeCall -> Decision")
+    described, means = _method(hook, "described"), _method(hook, "means")
     return NamedHook(
-        name,
-        before,
-        _method(hook, "after_tool_call"),
-        _method(hook, "before_code"),
-        timeout_s,
-        lambda: getattr(hook, "is_shadow", False) is True,
-        _method(hook, "described"),
-        _method(hook, "means"),
+        name, before, after, code, _timeout_s(hook), lambda: getattr(hook, "is_shadow", False), described, means
     )
+
+
+def _takes(name: str, function: Callable[..., Any], signature: str) -> None:
+    """Raises ConfigError where it cannot be called like this; what has no signature (some builtins) is believed."""
+    try:
+        known = inspect.signature(function)
+    except ValueError:
+        return
+    try:
+        known.bind(*signature.split(" -> ")[0].split(", "))
+    except TypeError as error:
+        raise ConfigError(f"hook {name} is called as {signature}, which {known} does not take: {error}") from None
 
 
 def shadow(hook: object) -> NamedHook:
@@ -180,7 +225,7 @@ def shadow(hook: object) -> NamedHook:
 
     It sees no results: what it would make of one is not known before it has.
     """
-    return replace(as_hook(hook), is_shadow=lambda: True, after=None)
+    return replace(as_hook(hook), says_shadow=lambda: True, after=None)
 
 
 def _name(hook: object) -> str:
@@ -193,7 +238,7 @@ def _timeout_s(hook: object) -> float | None:
     if timeout_s is None:
         return None
     is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
-    if not is_number or not math.isfinite(timeout_s) or timeout_s <= 0:
+    if not is_number or not 0 < timeout_s < MOST_S:
         raise ConfigError(f"timeout_s of hook {_name(hook)} must be a positive number of seconds, not {timeout_s!r}")
     return float(timeout_s)
 

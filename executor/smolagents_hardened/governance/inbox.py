@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from smolagents_hardened.governance.answers import answer_of
 from smolagents_hardened.governance.approval import ApprovalRequest
 from smolagents_hardened.governance.hooks import Decision
 
@@ -17,7 +18,7 @@ class StaleTicket(ValueError):
 class _Open:
     request: ApprovalRequest
     has_answer: threading.Event = field(default_factory=threading.Event)
-    answer: Decision | bool | None = None
+    answer: Decision | None = None
 
 
 class Inbox:
@@ -27,7 +28,7 @@ class Inbox:
         self._lock = threading.Lock()
         self._open: dict[str, _Open] = {}
 
-    def approve(self, request: ApprovalRequest) -> Decision | bool | None:
+    def approve(self, request: ApprovalRequest) -> Decision | None:
         """Wait for the answer; None when the question is over before one came."""
         waiting = _Open(request)
         with self._lock:
@@ -50,15 +51,25 @@ class Inbox:
         """Answer one question, once. `digest` is that of what the person was shown.
 
         Raises StaleTicket, and answers nothing, for a ticket of another session, one that was used, one whose time is
-        over, and for another digest.
+        over, and for another digest. Raises TypeError for what is no answer to this question, and ValueError for
+        arguments that do not fit: then the ticket is still good.
         """
+        request = self._waiting(ticket, digest).request
+        decision = answer_of(answer, request.subject)
+        wrong = request.misfit(decision.arguments) if decision.arguments is not None else ""
+        if wrong:
+            raise ValueError(f"these arguments do not fit: {wrong}")
         with self._lock:
-            waiting = self._open.get(ticket)
-            if waiting is None or waiting.has_answer.is_set():
-                raise StaleTicket("no question with this ticket waits for an answer here")
-            if waiting.request.is_over():
-                raise StaleTicket("the time for this answer is over")
-            if digest != waiting.request.digest:
-                raise StaleTicket("the call has other arguments than those this answer was given for")
-            waiting.answer = answer
+            waiting = self._waiting(ticket, digest)
+            waiting.answer = decision
             waiting.has_answer.set()
+
+    def _waiting(self, ticket: str, digest: str) -> _Open:
+        waiting = self._open.get(ticket)
+        if waiting is None or waiting.has_answer.is_set():
+            raise StaleTicket("no question with this ticket waits for an answer here")
+        if waiting.request.is_over():
+            raise StaleTicket("the time for this answer is over")
+        if digest != waiting.request.digest:
+            raise StaleTicket("the call has other arguments than those this answer was given for")
+        return waiting

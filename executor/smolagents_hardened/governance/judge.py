@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from smolagents_hardened.audit.digest import digest
 from smolagents_hardened.errors import RunStopped
-from smolagents_hardened.governance.answers import fault, owned
+from smolagents_hardened.governance.answers import decision_of
 from smolagents_hardened.governance.approval import Ask
 from smolagents_hardened.governance.arguments import for_hook, is_plain, private_copy
 from smolagents_hardened.governance.asking import NoAnswer, answered, ask
@@ -23,6 +23,7 @@ MAX_ROUNDS = 3
 
 Check = Callable[[Mapping[str, object]], Mapping[str, object]]
 Subject = TypeVar("Subject")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +98,22 @@ class Juror:
         asked = (self.hook.before, self.hook.after, self.hook.code, self.approver)
         return (*map(_identity, asked), self.hook.is_shadow(), self.timeout_s)
 
-    def ask(self, function: Callable[[], object]) -> object:
-        """What the hook answers within its limit; see `answered`."""
-        return answered(lambda: ask(function, self.loop, self.timeout_s), self.timeout_s)
+    def ask(self, function: Callable[[], object], read: Callable[[object], Answer]) -> Answer | RunStopped | NoAnswer:
+        """What the hook answers within its limit, as `read` takes it; see `answered`."""
+        who = f"hook {self.hook.name}"
+        return answered(lambda: read(ask(function, self.loop, self.timeout_s)), self.timeout_s, who)
 
     def opinion(self, function: Callable[[Subject], object], subject: Subject, number: int) -> Opinion:
         """Its decision in this round; None, an exception, no answer in time or anything else is a denial."""
-        answer = self.ask(lambda: function(subject))
-        return Opinion(self.hook.name, number, _decision(self.hook.name, answer), self.hook.is_shadow())
+        hook = self.hook
+        answer = self.ask(lambda: function(subject), lambda answer: (decision_of(answer), hook.says_shadow() is True))
+        if isinstance(answer, tuple):
+            return Opinion(hook.name, number, *answer)
+        if isinstance(answer, RunStopped):
+            decision = Decision.stop(answer.reason)
+        else:
+            decision = Decision.deny(f"hook {hook.name} {answer.told}", code=f"hook_error:{answer.code}")
+        return Opinion(hook.name, number, decision, hook.is_shadow())
 
 
 def judge(jurors: Sequence[Juror], judgement: Judgement, check: Check) -> None:
@@ -120,12 +129,26 @@ def judge(jurors: Sequence[Juror], judgement: Judgement, check: Check) -> None:
     judgement.decision = Decision.deny(reason, code="too_many_modifications")
 
 
-def edited(jurors: Sequence[Juror], judgement: Judgement, edit: Decision, check: Check) -> bool:
-    """Put a person's arguments in place: checked, then judged by all hooks again. False where they do not fit."""
+def edited(jurors: Sequence[Juror], judgement: Judgement, edit: Decision, check: Check) -> str:
+    """Put a person's arguments in place: checked, then judged by all hooks again.
+
+    The digest of what the person has written, which a hook may have changed since; "" where it is refused.
+    """
     judgement.decision = edit
-    if _change(judgement, check):
+    is_new = _change(judgement, check)
+    written = judgement.candidate.call.digest
+    if is_new:
         judge(jurors, judgement, check)
-    return not judgement.is_refused
+    return "" if judgement.is_refused else written
+
+
+def misfit(check: Check, arguments: Mapping[str, object]) -> str:
+    """Why a call cannot have these arguments; "" where it can."""
+    try:
+        check(private_copy(arguments))
+    except Exception as error:  # noqa: BLE001  arguments that cannot be checked do not fit
+        return _told(error)
+    return ""
 
 
 def judge_code(jurors: Sequence[Juror], code: CodeCall) -> dict[int, Opinion]:
@@ -135,8 +158,9 @@ def judge_code(jurors: Sequence[Juror], code: CodeCall) -> dict[int, Opinion]:
         if juror.hook.code is None:
             continue
         opinion = juror.opinion(juror.hook.code, code, 1)
-        if opinion.decision.verdict in (Verdict.MODIFY, Verdict.RESPOND):
-            reason = f"hook {opinion.hook} returned {opinion.decision.verdict}, which does not fit a snippet"
+        verdicts = [one.verdict for one in (opinion.decision, opinion.decision.otherwise) if one is not None]
+        if Verdict.MODIFY in verdicts or Verdict.RESPOND in verdicts:
+            reason = f"hook {opinion.hook} returned {', otherwise '.join(verdicts)}, which does not fit a snippet"
             opinion = replace(opinion, decision=Decision.deny(reason, code="hook_error:type"))
         opinions[place] = opinion
     return opinions
@@ -155,22 +179,6 @@ def _is_settled(jurors: Sequence[Juror], judgement: Judgement, check: Check) -> 
     return judgement.decision.verdict is not Verdict.MODIFY or not _change(judgement, check)
 
 
-def _decision(hook: str, answer: object) -> Decision:
-    if isinstance(answer, RunStopped):
-        return Decision.stop(answer.reason)
-    if isinstance(answer, NoAnswer):
-        return Decision.deny(f"hook {hook} {answer.told}", code=f"hook_error:{answer.code}")
-    wrong = fault(answer)
-    if wrong is not None:
-        code = "hook_error:none" if answer is None else "hook_error:type"
-        return Decision.deny(f"hook {hook} returned {wrong} instead of a Decision", code=code)
-    assert isinstance(answer, Decision)  # nosec B101 - `fault` has said so
-    try:
-        return owned(answer)
-    except ValueError:
-        return Decision.deny(f"hook {hook} returned arguments that cannot be read", code="hook_error:type")
-
-
 def _identity(function: object) -> tuple[int, int]:
     """Of a function or a bound method. Not `==`: two hooks of equal state are two hooks."""
     return id(getattr(function, "__self__", function)), id(getattr(function, "__func__", function))
@@ -182,8 +190,7 @@ def _change(judgement: Judgement, check: Check) -> bool:
     try:
         new = Candidate.of(old.call, check(private_copy(judgement.decision.arguments or {})))
     except Exception as error:  # noqa: BLE001  arguments that cannot be checked are not run
-        told = str(error) if isinstance(error, ValueError | TypeError) else type(error).__name__
-        reason = f"the arguments were changed to ones that do not fit: {told}"
+        reason = f"the arguments were changed to ones that do not fit: {_told(error)}"
         judgement.decision = Decision.deny(reason, code="invalid_arguments")
         return False
     if new.call.digest == old.call.digest:
@@ -193,3 +200,8 @@ def _change(judgement: Judgement, check: Check) -> bool:
         judgement.requested = old.call.arguments
     judgement.candidate = new
     return True
+
+
+def _told(error: Exception) -> str:
+    """What a check says; of any other error no more than its name, since it may hold a secret of the host."""
+    return str(error) if isinstance(error, ValueError | TypeError) else type(error).__name__

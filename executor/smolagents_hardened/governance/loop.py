@@ -7,57 +7,57 @@ with each call what async libraries keep open between calls.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import os
 import threading
 from collections.abc import Awaitable
+from concurrent.futures import Future
 
-
-class LoopTimeout(TimeoutError):
-    """The limit of `run` has passed; not to be taken for a TimeoutError of the coroutine's own."""
+# How long `close` waits for a coroutine that does not end when told: nobody can make it, and it keeps its thread.
+_CLOSE_S = 2.0
 
 
 class LoopThread:
-    """Starts its thread with the first awaitable. `close` ends it; its owner calls that."""
+    """Starts its thread with the first awaitable, in a forked child anew. `close` ends it; its owner calls that."""
 
     def __init__(self, name: str = "hardened-loop") -> None:
         self._name = name
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
-    def run(self, awaitable: Awaitable[object], timeout_s: float | None = None) -> object:
+    def run(self, awaitable: Awaitable[object]) -> object:
         """Wait for an awaitable, in a copy of the caller's context, and give back what it gives or raises.
 
-        Raises LoopTimeout after `timeout_s` and asks the coroutine to end. Raises RuntimeError from within
-        the loop itself, where waiting would never end, and after `close`.
+        Raises RuntimeError from within the loop itself, where waiting would never end, and after `close`.
         """
+        future = self.submit(awaitable)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # it has ended, unless the wait was broken off
+
+    def submit(self, awaitable: Awaitable[object]) -> Future[object]:
+        """Begin with an awaitable. Its future may be cancelled from any thread. Raises RuntimeError like `run`."""
         loop = self._started()
         if threading.current_thread() is self._thread:
             raise RuntimeError("a coroutine on the hook loop cannot wait for another one there: await it instead")
-        future = asyncio.run_coroutine_threadsafe(_await(awaitable), loop)
-        try:
-            # Waiting and asking are two steps, so that a TimeoutError of the coroutine's own is not taken
-            # for ours.
-            done, _ = concurrent.futures.wait([future], timeout_s)
-        except BaseException:
-            future.cancel()
-            raise
-        if not done:
-            future.cancel()
-            raise LoopTimeout(f"no answer within {timeout_s} s")
-        return future.result()
+        return asyncio.run_coroutine_threadsafe(_await(awaitable), loop)
 
     def close(self) -> None:
-        """Stop the loop and wait for its thread. Idempotent; coroutines that still run are cancelled."""
+        """Stop the loop and wait for its thread, for a moment. Idempotent; coroutines that still run are cancelled."""
+        self._forget_parent()
         with self._lock:
             self._is_closed = True
             loop, self._loop = self._loop, None
         if loop is not None and self._thread is not None:
             loop.call_soon_threadsafe(loop.stop)
-            self._thread.join()
+            if self._thread is not threading.current_thread():
+                self._thread.join(_CLOSE_S)
 
     def _started(self) -> asyncio.AbstractEventLoop:
+        self._forget_parent()
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("the loop for async hooks has been closed")
@@ -67,6 +67,11 @@ class LoopThread:
                 self._thread.start()
             return self._loop
 
+    def _forget_parent(self) -> None:
+        """After a fork the thread is in the parent only, and whoever held the lock may be as well."""
+        if self._pid != os.getpid():
+            self._pid, self._lock, self._loop, self._thread = os.getpid(), threading.Lock(), None, None
+
 
 async def _await(awaitable: Awaitable[object]) -> object:
     return await awaitable
@@ -75,7 +80,7 @@ async def _await(awaitable: Awaitable[object]) -> object:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        _run_until_stopped(loop)
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
@@ -83,3 +88,12 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
+
+
+def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
+    """asyncio lets these two through to whoever runs the loop; here they are the waiting caller's, who gets them."""
+    while True:
+        try:
+            return loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue

@@ -29,6 +29,8 @@ class Opinion:
             text = getattr(decision, name)
             if text:
                 made[name] = text
+        if decision.verdict is Verdict.ASK:
+            made |= terms(decision)
         if decision.arguments is not None:
             made["arguments"] = decision.arguments
         if decision.verdict is Verdict.RESPOND:
@@ -36,6 +38,17 @@ class Opinion:
         if self.is_shadow:
             made["shadow"] = True
         return made
+
+
+def terms(ask: Decision) -> dict[str, object]:
+    """What the trail keeps of a question: who may answer it, in what time, and what silence means."""
+    silence = Verdict.DENY if ask.otherwise is None else ask.otherwise.verdict
+    made: dict[str, object] = {"otherwise": silence.value}
+    if ask.approvers:
+        made["approvers"] = list(ask.approvers)
+    if ask.timeout_s is not None:
+        made["timeout_s"] = ask.timeout_s
+    return made
 
 
 def strictest(opinions: Sequence[Opinion]) -> Decision:
