@@ -32,7 +32,7 @@ from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import BackendError, BoxError, HardenedError, RunStopped, WireViolation
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
-from smolagents_hardened.governance.served import refusal_text
+from smolagents_hardened.governance.served import code_refusal_text
 from smolagents_hardened.governed import Governed, govern_members
 from smolagents_hardened.host_text import neutral
 from smolagents_hardened.installed import refuse_missing, translated
@@ -225,7 +225,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         call = CodeCall(self._run_id, self._step, self._agent, chain, code, digest_text(code))
         refused = self.governor.judge_code(call)
         if refused is not None:
-            raise InterpreterError(refusal_text("the code", refused))
+            raise InterpreterError(code_refusal_text(refused))
         with self._waiting.over("the sandbox to take the variables, or to start"):
             session = self._keeper.ready()
         at_work = AT_WORK.set(chain)

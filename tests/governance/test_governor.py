@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from smolagents_hardened.audit.verify import verify
 from smolagents_hardened.errors import AuditError, RunStopped
 from smolagents_hardened.governance.call import ToolCall, ToolOutcome
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.served import Failed, Refused, StillRunning, Value, refusal_text
+from smolagents_hardened.governance.served import Failed, Refused, StillRunning, Value, code_refusal_text, refusal_text
 
 SOURCES = Path(__file__).parents[2] / "executor"
 PARIS = {"city": "Paris"}
@@ -195,7 +196,6 @@ BROKEN = [
     (raises(TimeoutError("x")), "exception"),
     (raises(asyncio.CancelledError()), "exception"),
     (raises(GeneratorExit()), "exception"),
-    (lambda: None, "exception"),
     (lambda call: call.arguments.__setitem__("city", "Rome"), "exception"),
 ]
 
@@ -422,6 +422,22 @@ def test_refusals_tell_the_model_what_to_do() -> None:
     text = refusal_text("weather", Refused("not today.", "denied"))
     assert text.startswith("The call to tool 'weather' was refused: not today (code: denied). It was not run.")
     assert "The tool has run" in refusal_text("weather", Refused("x", "y", has_run=True))
+
+
+def test_refused_code_is_not_called_a_tool() -> None:
+    """The text about a snippet says that it is one."""
+    text = code_refusal_text(Refused("no loops.", "denied"))
+    assert text.startswith("The code was refused: no loops (code: denied). None of it was run.")
+    assert "tool" not in text
+
+
+@pytest.mark.parametrize("tell", [code_refusal_text, functools.partial(refusal_text, "weather")])
+def test_refusals_are_bounded_and_can_be_sent(tell: Callable[[Refused], str]) -> None:
+    """A hook may quote what it refuses, megabytes and lone surrogates included."""
+    text = tell(Refused("x" * 5_000_000, "y" * 5_000_000))
+    assert len(text) < 6_000
+    assert text.endswith("what is missing.")
+    assert "\\ud800" in tell(Refused("no \ud800", "denied")).encode().decode()
 
 
 # ---- where it runs --------------------------------------------------------------------------------------------

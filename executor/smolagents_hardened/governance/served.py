@@ -6,6 +6,9 @@ import builtins
 from dataclasses import dataclass
 
 from smolagents_hardened.governance.call import ToolOutcome
+from smolagents_hardened.host_text import presentable
+
+REASON_BYTES = 4000  # a hook may quote what it refuses; it goes into the model's context
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,27 @@ def rebuilt(outcome: ToolOutcome) -> Exception:
 
 def refusal_text(tool: str, refused: Refused) -> str:
     """What the model reads after a refusal: the reason, what happened, and what not to do next."""
-    reason = refused.reason.strip().rstrip(".") or "no reason was given"
     if refused.has_run:
         return (
-            f"The result of tool '{tool}' is withheld: {reason} (code: {refused.code}). The tool has run. "
+            f"The result of tool '{tool}' is withheld: {_why(refused)}. The tool has run. "
             "Do not call it again for the same purpose; go on without this result, or say in your answer "
             "what is missing."
         )
     return (
-        f"The call to tool '{tool}' was refused: {reason} (code: {refused.code}). It was not run. "
+        f"The call to tool '{tool}' was refused: {_why(refused)}. It was not run. "
         "Do not repeat it unchanged; change what the reason names, use another tool, or say in your answer "
         "what is missing."
     )
+
+
+def code_refusal_text(refused: Refused) -> str:
+    """What the model reads when its snippet does not run."""
+    return (
+        f"The code was refused: {_why(refused)}. None of it was run. "
+        "Do not repeat it unchanged; change what the reason names, or say in your answer what is missing."
+    )
+
+
+def _why(refused: Refused) -> str:
+    reason = presentable(refused.reason.strip().rstrip("."), REASON_BYTES) or "no reason was given"
+    return f"{reason} (code: {presentable(refused.code, 200)})"
