@@ -98,12 +98,12 @@ def test_questions_come_one_at_a_time() -> None:
     def person(request: ApprovalRequest) -> bool:
         open_now.append(request.ticket)
         most.append(len(open_now))
-        time.sleep(0.3)
+        time.sleep(0.4)
         open_now.remove(request.ticket)
         return True
 
     served: list[object] = []
-    with bench(lambda call: Decision.ask("?", timeout_s=0.5), approver=person) as it:
+    with bench(lambda call: Decision.ask("?", timeout_s=1), approver=person) as it:
         threads = [threading.Thread(target=lambda: served.append(it.serve())) for _ in range(3)]
         for thread in threads:
             thread.start()
