@@ -15,9 +15,9 @@ from smolagents.utils import AgentToolCallError, AgentToolExecutionError
 
 from smolagents_hardened import config
 from smolagents_hardened.agent_steps import AgentSteps
-from smolagents_hardened.at_work import AT_WORK
+from smolagents_hardened.at_work import at_work
 from smolagents_hardened.calling import Caller
-from smolagents_hardened.errors import ConfigError, RunStopped
+from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import Failed, Refused, Value, refusal_text
@@ -37,15 +37,8 @@ class Governed:
         self._governor = governor
         self._caller = caller
         self._name = agent.name or "agent"
-        self._stopped: RunStopped | None = None
         agent.execute_tool_call = self.execute_tool_call
         self._steps = AgentSteps(agent, governor, self._name, begins=begins)
-        self._steps.take_stop = self.take_stop
-
-    def take_stop(self) -> RunStopped | None:
-        """What stopped the run in the latest step, once."""
-        stopped, self._stopped = self._stopped, None
-        return stopped
 
     def release(self) -> None:
         """Give the agent its own `execute_tool_call` back. Idempotent."""
@@ -80,16 +73,10 @@ class Governed:
             bound = entry.bind([], dict(given)) if isinstance(given, Mapping) else entry.bind([given], {})
         except TypeError as error:
             raise AgentToolCallError(str(error), agent.logger) from error
-        chain = (*AT_WORK.get(), self._name)
-        at_work = AT_WORK.set(chain)
-        try:
+        self._steps.look()
+        with at_work(self._name, self._steps.latch) as chain:
             call = self._call(tool_name, bound, chain)
             served = self._governor.serve(call, entry.check, lambda checked: self._run(tool_name, tools, checked))
-        except RunStopped as stopped:
-            self._stopped = stopped
-            raise
-        finally:
-            AT_WORK.reset(at_work)
         match served:
             case Value(value):
                 return value
@@ -105,7 +92,6 @@ class Governed:
         return self._caller.call(name, lambda: tools[name](**arguments, **own))
 
     def _call(self, tool: str, arguments: Mapping[str, object], chain: tuple[str, ...]) -> ToolCall:
-        self._steps.look()
         return ToolCall(
             call_id=uuid.uuid4().hex,
             run=self._governor.run_id,

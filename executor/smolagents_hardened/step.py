@@ -49,6 +49,8 @@ class Step:
     printed: list[str] = field(default_factory=list)
     log_bytes: int = 0
     calls: int = 0
+    paused_s: float = 0.0  # in calls, since
+    counted_from: tuple[float, float | None] | None = None  # clock and the box's CPU seconds; None: the next call
     frames: int = 0
     ending: Ending | None = None
     is_done: bool = False  # DONE has come: the box waits for orders again

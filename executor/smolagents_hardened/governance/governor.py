@@ -20,10 +20,11 @@ from smolagents_hardened.governance.approval import Approval, as_approver
 from smolagents_hardened.governance.budget import Budget, Prices, token_price
 from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
 from smolagents_hardened.governance.delegation import Delegation, Grant
-from smolagents_hardened.governance.desk import Desk
+from smolagents_hardened.governance.desk import CUT_SHORT, Desk
 from smolagents_hardened.governance.flow import Flow
 from smolagents_hardened.governance.hooks import Decision, Verdict, as_hook
 from smolagents_hardened.governance.judge import Check, Judgement, Juror, edited, judge, judge_code, misfit
+from smolagents_hardened.governance.latch import Latch, refusal
 from smolagents_hardened.governance.ledger import Ledger
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.served import Failed, Refused, Served, StillRunning, Value, rebuilt
@@ -35,7 +36,6 @@ Run = Callable[[Mapping[str, object]], object]
 # A person who edits a call sees it again as long as a hook asks: that has to end.
 MAX_EDITS = 3
 _NOTHING = Decimal(0)
-_INTERRUPTED = Decision.deny("the person at the keyboard interrupted the run", code="interrupted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +92,7 @@ class Governor:
         self.run_id = run_id
         self.loop = LoopThread()
         self.flow = Flow()
+        self.latch = Latch()
         self._authority = authority or Authority()
         self._clock = clock
         self._is_closed = False
@@ -100,7 +101,7 @@ class Governor:
         self._of_run: Grant | None = None  # the budgets of each run, once there are any
         self.grant = self._authority.grant  # what the agent has, if anything: to pass on a part of it, or to revoke it
         lineage = self.grant.lineage if self.grant is not None else ()
-        self._own = self._latest = Standing(lineage, (self.flow,), self._jurors(hooks))
+        self._own = Standing(lineage, (self.flow,), self._jurors(hooks))
         self._refresh(self._own, is_first=True)
 
     def serve(self, call: ToolCall, check: Check, run: Run) -> Served:
@@ -112,8 +113,12 @@ class Governor:
 
         Raises RunStopped, after it is on record; AuditError when a record cannot be written (then the tool
         was not run; only if the message says that it has run, its result is withheld); KeyboardInterrupt
-        and SystemExit as they come.
+        and SystemExit as they come. Nothing is run once a latch in force, or `latch`, is set.
         """
+        with self.latch.in_force():
+            return self._serve(call, check, run)
+
+    def _serve(self, call: ToolCall, check: Check, run: Run) -> Served:
         standing = self._within()
         case = _Case(Judgement.of(call, (standing.labels, standing.ids, standing.is_known)), standing)
         judgement = case.judgement
@@ -121,7 +126,7 @@ class Governor:
             with thinking():
                 self._judge(case, check)
         except (KeyboardInterrupt, SystemExit):
-            judgement.decision = _INTERRUPTED
+            judgement.decision = CUT_SHORT
             self._ledger.refusal(judgement)
             raise
         if judgement.is_refused:
@@ -134,15 +139,23 @@ class Governor:
 
     def judge_code(self, code: CodeCall) -> Refused | None:
         """Judge one snippet before it runs and record it; None lets it run. Raises RunStopped and AuditError."""
+        with self.latch.in_force():
+            return self._judge_code(code)
+
+    def _judge_code(self, code: CodeCall) -> Refused | None:
         standing, opinions = self._within(), dict[int, Opinion]()
         try:
-            refused = standing.standing(self._authority.now())
+            refused = refusal()
+            refused = standing.standing(self._authority.now()) if refused is None else refused
             refused = standing.overdrawn(code.agent) if refused is None else refused
             with thinking():
                 opinions = judge_code(standing.jurors, code) if refused is None else {}
                 decision = self._code_decision(standing, code, opinions) if refused is None else refused
+            interrupted = refusal()
+            if interrupted is not None and decision.verdict is Verdict.ALLOW:
+                decision = interrupted
         except (KeyboardInterrupt, SystemExit):
-            self._ledger.code(code, _INTERRUPTED, tuple(opinions.values()))
+            self._ledger.code(code, CUT_SHORT, tuple(opinions.values()))
             raise
         self._ledger.code(code, decision, tuple(opinions.values()))
         return None if decision.verdict is Verdict.ALLOW else _refused(decision)
@@ -167,10 +180,18 @@ class Governor:
         told = {} if tokens is None else dict(zip(("input_tokens", "output_tokens"), tokens, strict=True))
         self._ledger.usage(agent, told, float(cost))
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a budget of ours can be used up by tokens: somebody has to report them."""
+        budgets = [budget for grant in self._own.grants for budget in grant.meter.budgets]
+        has_price = any(token_price(self._prices, *one) for one in ((1, 0), (0, 1)))
+        return any(budget.tokens is not None or (has_price and budget.cost is not None) for budget in budgets)
+
     def interrupt(self, reason: str = "") -> None:
-        """End every wait for an approval, now, as a refusal with the code `interrupted`. Any thread may call it."""
-        for juror in (*self._own.jurors, *self._latest.jurors):
-            juror.desk.interrupt(reason)
+        """End every wait for an approval, and let nothing begin any more until `latch` is cleared: all is refused with
+        the code `interrupted`. Any thread may call it.
+        """
+        self.latch.interrupt(reason, of_run=False)
 
     def close(self) -> None:
         """Record the end and stop the thread for async hooks. Idempotent; the trail is its owner's to close."""
@@ -193,10 +214,8 @@ class Governor:
     def _within(self) -> Standing:
         """Ours, below that of the managers at work; what is in force is on record, and in use."""
         outer = IN_FORCE.get()
-        self._latest = self._own.within(outer)
-        if self._refresh(self._latest):
-            self._latest = self._own.within(outer)
-        return self._latest
+        standing = self._own.within(outer)
+        return self._own.within(outer) if self._refresh(standing) else standing
 
     def _for_managed(self, standing: Standing) -> Standing:
         """What a managed agent works under, while a call of ours runs."""
@@ -227,13 +246,17 @@ class Governor:
         judgement = case.judgement
         if judgement.is_refused:
             return
-        refused = self._priced(case)
+        refused = refusal()
+        if refused is None:
+            refused = self._priced(case)
         if refused is None:
             refused = case.charge.refusal(case.call, self._authority.now(), self._clock())
         if refused is None:
             judge(case.standing.jurors, judgement, check)
             judgement.decision = self._settled(case, check)
-            if judgement.decision.verdict is Verdict.ALLOW:
+            if not judgement.is_refused:
+                refused = refusal()
+            if refused is None and judgement.decision.verdict is Verdict.ALLOW:
                 refused = self._charged(case)
         if refused is not None:
             judgement.decision = refused
@@ -286,9 +309,8 @@ class Governor:
             prompt = opinion.decision.prompt
             if any(approval.answers(place, prompt, call) for approval in approvals):
                 continue
-            desk, shown = case.standing.jurors[place].desk, judgement.candidate.shown()
-            approval = desk.ask(shown, opinion, place, partial(misfit, check))
-            self._ledger.approval(call, approval)
+            desk, record = case.standing.jurors[place].desk, partial(self._ledger.approval, call)
+            approval = desk.ask(judgement.candidate.shown(), opinion, place, record, partial(misfit, check))
             approvals.append(approval)
             if approval.decision.verdict is Verdict.RESPOND:
                 decision = approval.decision
@@ -301,9 +323,8 @@ class Governor:
         for place, opinion in opinions.items():
             is_asked = opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow
             if is_asked and decision.verdict is Verdict.ALLOW:
-                approval = standing.jurors[place].desk.ask(code, opinion, place)
-                self._ledger.approval(code, approval)
-                decision = approval.decision
+                desk, record = standing.jurors[place].desk, partial(self._ledger.approval, code)
+                decision = desk.ask(code, opinion, place, record).decision
         return decision
 
     def _run(self, case: _Case, run: Run) -> Served:
