@@ -52,6 +52,9 @@ _ANNOTATED: dict[object, str] = {
 }  # fmt: skip
 
 
+# What a parameter holds that takes whatever no other one does.
+_GATHERED: dict[Any, Any] = {inspect.Parameter.VAR_POSITIONAL: list | tuple, inspect.Parameter.VAR_KEYWORD: Mapping}
+
 _NAMED = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)} | {"None": NoneType}
 
 
@@ -68,11 +71,17 @@ def _annotated(annotation: object) -> list[str]:
 
 
 def _wanted(declared: Mapping[str, Any]) -> list[str]:
-    """The types of a declared input; MCP servers declare by JSON Schema, where `anyOf` lists several."""
-    if declared.get("anyOf"):
-        return [one for part in declared["anyOf"] for one in _wanted(part)]
-    types = declared.get("type", "any")
+    """The types of a declared input; MCP servers declare by JSON Schema, where `anyOf` and `oneOf` list several."""
+    if declared.keys() & {"$ref", "allOf", "const", "not"}:
+        return ["any"]  # the server knows; smolagents calls an input without a type a string
+    parts = [one for word in ("anyOf", "oneOf") for part in declared.get(word, ()) for one in _wanted(part)]
+    types = parts or declared.get("type", "any")
     return [types] if isinstance(types, str) else list(types)
+
+
+def _is_listed(value: object, declared: Mapping[str, Any]) -> bool:
+    """Whether it is one of the values that an `enum` lists, True being no 1."""
+    return any(type(value) is type(one) and value == one for one in declared.get("enum", ()))
 
 
 class MakeCall(Protocol):
@@ -92,6 +101,7 @@ class Entry:
     function: Callable[..., object]
     inputs: Mapping[str, Mapping[str, Any]] | None  # None: a plain function, bound by its signature
     signature: inspect.Signature | None
+    is_open: bool = False  # the tool itself says what it misses
 
     def bind(self, args: list[object], kwargs: dict[str, object]) -> dict[str, object]:
         """Positionals, keywords, or one dict of the inputs, as keywords. Raises TypeError like a Python call."""
@@ -110,7 +120,7 @@ class Entry:
     def check(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """The arguments in the order of the inputs, each of its declared type; TypeError says which is not."""
         if self.inputs is None:
-            return self._bind_function([], dict(arguments)) if self.signature else dict(arguments)
+            return self._bind_again(arguments)
         unknown = [name for name in arguments if name not in self.inputs]
         if unknown:
             raise TypeError(
@@ -120,7 +130,7 @@ class Entry:
         for name, declared in self.inputs.items():
             if name in arguments:
                 checked[name] = self._of_type(name, declared, arguments[name])
-            elif not (declared.get("nullable", False) or "default" in declared):
+            elif not (self.is_open or declared.get("nullable", False) or "default" in declared):
                 raise TypeError(f"{self.name}() misses the argument {name!r}")
         return checked
 
@@ -137,11 +147,24 @@ class Entry:
             return None
         if not {"any", "object", "array"} & set(wanted):
             value = pythons_own(value)
-        if not any(_ACCEPTS.get(one, _ACCEPTS["any"])(value) for one in wanted):
+        if not (any(_ACCEPTS.get(one, _ACCEPTS["any"])(value) for one in wanted) or _is_listed(value, declared)):
             given = type(value).__name__
             hint = ": convert it with str()" if "string" in wanted else ""
             raise TypeError(f"argument {name!r} of {self.name}() must be {' or '.join(wanted)}, not {given}{hint}")
         return value
+
+    def _bind_again(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Arguments as a function's signature names them, `*args` and `**kwargs` as one each: so they are judged."""
+        if self.signature is None:
+            return dict(arguments)
+        parameters = self.signature.parameters
+        for name, value in arguments.items():
+            if name not in parameters:
+                raise TypeError(f"{self.name}() has no argument {name!r}; it takes: {', '.join(parameters) or 'none'}")
+            if not isinstance(value, _GATHERED.get(parameters[name].kind, object)):
+                raise TypeError(f"argument {name!r} of {self.name}() holds all the others, which is no single value")
+        bound = inspect.BoundArguments(self.signature, dict(arguments))
+        return self._bind_function(list(bound.args), dict(bound.kwargs))
 
     def _bind_function(self, args: list[object], kwargs: dict[str, object]) -> dict[str, object]:
         if self.signature is None:
@@ -258,7 +281,8 @@ def entry_of(name: str, tool: Callable[..., object]) -> Entry:
         raise ConfigError(f"a tool's name must be an ASCII Python identifier and no keyword, not {name[:80]!r}")
     inputs = getattr(tool, "inputs", None)
     if isinstance(inputs, Mapping):
-        return Entry(name, tool, inputs, None)
+        # So smolagents marks a tool whose inputs are a server's: `required` is lost on the way, and the server checks.
+        return Entry(name, tool, inputs, None, getattr(tool, "skip_forward_signature_validation", False) is True)
     return Entry(name, tool, None, _signature(tool))
 
 
