@@ -79,6 +79,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def __init__(self, additional_authorized_imports: Sequence[str] = (), logger: Any = None, **options: Any) -> None:
         on_print = options.pop("on_print", None)
         config.refuse_unknown(options)
+        self.options, self.imports = options, list(additional_authorized_imports)  # as given: to be saved
         self.config = config.from_options(additional_authorized_imports, config.Options(**options))
         self._logger = logger
         self._live = LiveLog(logger) if logger is not None else None
@@ -147,9 +148,10 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 raise AuditError(without_host_paths(str(error))) from error
 
     def cleanup(self) -> None:
-        """End the box. Idempotent; a later step starts a fresh one."""
-        self._keeper.end()
+        """End the box, and record the end. Idempotent; a later step starts a fresh one, and the trail goes on."""
         self._waiting.end()
+        self._keeper.end()
+        self.governor.conclude()
 
     # ---- ours --------------------------------------------------------------------------------------------
 

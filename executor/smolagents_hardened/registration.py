@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import wraps
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from smolagents import ActionStep, CodeAgent
@@ -13,7 +14,7 @@ from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.executor import HardenedExecutor
 from smolagents_hardened.files.inputs import refuse_bytes
 from smolagents_hardened.picture_note import PictureNote
-from smolagents_hardened.reloading import of_its_own
+from smolagents_hardened.reloading import of_its_own, of_plain_options
 
 EXECUTOR_TYPE = "hardened"
 TESTED = ("1.24", "1.25", "1.26")
@@ -48,6 +49,7 @@ def register(*, untested: bool = False) -> None:
     setattr(create_python_executor, _MARK, True)
     CodeAgent.create_python_executor = create_python_executor
     CodeAgent.from_dict = classmethod(of_its_own(CodeAgent.from_dict.__func__))
+    CodeAgent.save = of_plain_options(CodeAgent.save)
 
 
 def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
@@ -74,8 +76,12 @@ def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
 
 
 def hardened_agent(*args: Any, executor: HardenedExecutor, **kwargs: Any) -> CodeAgent:
-    """A CodeAgent with this very executor, saved and reloaded as "hardened" rather than silently as "local"."""
+    """A CodeAgent with this very executor, saved and reloaded as "hardened", with the options that the executor was
+    given, rather than silently as "local".
+    """
     register()
+    options = {name: str(one) if isinstance(one, Path) else one for name, one in executor.options.items()}
+    kwargs = {"executor_kwargs": options, "additional_authorized_imports": executor.imports} | kwargs
     agent = CodeAgent(*args, executor=executor, executor_type=EXECUTOR_TYPE, **kwargs)
     attach(agent)
     return agent
