@@ -16,7 +16,7 @@ from smolagents.memory import FinalAnswerStep, MemoryStep, PlanningStep
 from smolagents.utils import AgentError
 
 from smolagents_hardened.below import interrupt_below
-from smolagents_hardened.errors import AuditError, RunStopped
+from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.latch import Ended, Latch, ended, is_in_force
 
@@ -109,8 +109,8 @@ class AgentSteps:
             self._governor.trail.append("limit", run=self._governor.run_id, step=self._agent.step_number, **told)
             if isinstance(step, ActionStep):
                 step.error = error
-        if isinstance(sys.exception(), RunStopped | AuditError):
-            return  # it is on its way
+        if isinstance(sys.exception(), RunStopped | GeneratorExit):
+            return  # the run is ending already
         self._agent.memory.steps.append(step)  # as smolagents would do next
         raise error
 

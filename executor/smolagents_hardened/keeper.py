@@ -12,7 +12,7 @@ from smolagents_hardened.backends.base import Backend, Box, BoxRequest
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.carried import libraries
 from smolagents_hardened.config import Config
-from smolagents_hardened.errors import BackendError, BoxError, ConfigError, MissingImports, WireViolation
+from smolagents_hardened.errors import AuditError, BackendError, BoxError, ConfigError, MissingImports, WireViolation
 from smolagents_hardened.files.inputs import Input, look_again
 from smolagents_hardened.session import Session
 from smolagents_hardened.toolbox import Toolbox
@@ -95,9 +95,13 @@ class Keeper:
         return session if session is not None and session.is_alive and self._pid == os.getpid() else None
 
     def let_go_of_the_dead(self) -> None:
-        """After a step: a session that did not survive it is not the next step's."""
+        """After a step: a session that did not survive it is not the next step's. Its box has ended, and that is on
+        record, whatever it was that ended it.
+        """
         if self.session is not None and not self.session.is_alive:
             self.session = None
+            with suppress(AuditError):  # what ended the step is not to be hidden by this
+                self._note("box_end")
 
     def end(self) -> None:
         """End the box. Idempotent; `ready` starts a fresh one."""

@@ -45,8 +45,6 @@ FINAL_WAIT_S = 1.0  # after a final answer, before the interrupt: the honest gue
 DRAIN_S, QUIET_S = 2.0, 0.05  # most time for output that outlives its step; and the pause that ends it
 REFILL_S = 0.1  # what each order adds to the patience of all: a thousand slow answers may not take an hour each
 LEAST_SEND_S = 1.0  # a reply to a box that is being ended: it may be about to read
-CPU_CHARGE_FROM_S = 0.05  # of host work: less is not worth reading the box's CPU clock for
-CPU_TICK_S = 0.01  # what that clock may be off, proc(5): honest code must not pay for it
 
 
 class Session(Orders):
@@ -306,27 +304,11 @@ class Session(Orders):
     def _serve_call(self, step: Step, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
         """Run the host's side with the box's wall clock stopped; CPU that the box burns meanwhile is charged."""
         started = self._clock()
-        if step.counted_from is None:
-            step.counted_from = (started, self._box.cpu_s())
-        step.deadline.pause()
+        step.call_begins(started, self._box.cpu_s)
         try:
             return self._serve(tool, args, kwargs)
         finally:
-            step.deadline.resume(self._charge(step, started))
-
-    def _charge(self, step: Step, started: float) -> float:
-        """CPU of the box that the wall clock did not see, once enough calls have come together to ask for it."""
-        assert step.counted_from is not None  # nosec B101 - every call sets it
-        (since, before), now = step.counted_from, self._clock()
-        step.paused_s += now - started
-        if step.paused_s < CPU_CHARGE_FROM_S:
-            return 0.0
-        after, paused_s = self._box.cpu_s(), step.paused_s
-        step.counted_from, step.paused_s = None, 0.0
-        if before is None or after is None:
-            return 0.0
-        seen_s = now - since - paused_s + CPU_TICK_S
-        return min(paused_s, max(0.0, after - before - seen_s))
+            step.call_ends(started, self._clock(), self._box.cpu_s)
 
     def _reply(self, step: Step, result: Result, blobs: Mapping[int, BytesLike]) -> None:
         self._send(result, blobs, step.deadline)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from smolagents import ActionStep, ToolCallingAgent, tool
+from smolagents.local_python_executor import InterpreterError
 from tests.parity.conftest import MakeAgent
 from tests.support.models import CallModel, CodeModel
 
@@ -82,6 +85,42 @@ def test_the_stop_of_a_call_by_hand_is_no_later_steps(make_agent: MakeAgent) -> 
         agent.python_executor("touch('stop')")
     assert agent.run("go") == 1
     assert [step.error for step in agent.memory.steps if isinstance(step, ActionStep)] == [None, None]
+
+
+def test_the_person_at_the_keyboard(make_agent: MakeAgent) -> None:
+    """Ctrl-C at a question passes; the question, that nobody answered it, and the end of the box are on record."""
+
+    def ask(request: object) -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return STOPPED.wait(5)
+
+    options = {"governance": lambda call: Decision.ask("sure?"), "approver": ask}
+    executor = make_agent(CodeModel(), (touch,), options).python_executor
+    executor.send_tools({"touch": touch})
+    with pytest.raises(KeyboardInterrupt):
+        executor("touch('x')")
+    executor.close()
+    records = list(executor.trail.records())
+    assert [(r["answered"], r["code"]) for r in records if r["kind"] == "approval"] == [(False, "interrupted")]
+    assert [record["kind"] for record in records][-3:] == ["refusal", "box_end", "end"]
+    assert TOUCHED == []
+
+
+def test_refused_code_is_no_tool(make_agent: MakeAgent) -> None:
+    """What the model reads of its refused code speaks of code, fits, and can be encoded."""
+
+    class Hook:
+        def before_tool_call(self, call: ToolCall) -> Decision:
+            return Decision.allow()
+
+        def before_code(self, code: object) -> Decision:
+            return Decision.deny("no \ud800 loops" + "x" * 100_000)
+
+    executor = make_agent(CodeModel(), (), {"governance": Hook()}).python_executor
+    with pytest.raises(InterpreterError, match=r"The code was refused: no .* loops") as caught:
+        executor("1")
+    assert len(str(caught.value).encode()) < 5000
+    assert "tool" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["code", "calls"])

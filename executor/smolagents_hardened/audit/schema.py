@@ -173,7 +173,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
         ),
     ),
     "end": (
-        "A governor has ended its work; what was used of its budgets.",
+        "The work is over, perhaps for a while; what was used of the budgets.",
         {"run": _TEXT, "used": {"type": "array", "items": _OBJECT}},
         frozenset({"used"}),
     ),

@@ -95,7 +95,7 @@ class Governor:
         self.latch = Latch()
         self._authority = authority or Authority()
         self._clock = clock
-        self._is_closed = False
+        self._concluded_at = -1  # the number of our record of an end, while it is the last one
         self._ledger = Ledger(trail, run_id)
         self._prices = self._authority.prices
         self._of_run: Grant | None = None  # the budgets of each run, once there are any
@@ -195,12 +195,17 @@ class Governor:
 
     def close(self) -> None:
         """Record the end and stop the thread for async hooks. Idempotent; the trail is its owner's to close."""
-        if not self._is_closed:
-            self._is_closed = True
-            # A trail that cannot be written ends without this record, which is what its reader then sees.
-            with suppress(AuditError):
-                self._ledger.end([row for grant in self._own.grants for row in grant.meter.left()])
+        self.conclude()
         self.loop.close()
+
+    def conclude(self) -> None:
+        """Record the end of what was done so far, if it is not on record yet; what comes after it goes on behind it."""
+        if self._concluded_at == self.trail.count:
+            return
+        # A trail that cannot be written ends without this record, which is what its reader then sees.
+        with suppress(AuditError):
+            self._ledger.end([row for grant in self._own.grants for row in grant.meter.left()])
+        self._concluded_at = self.trail.count
 
     def _jurors(self, hooks: Sequence[object]) -> tuple[Juror, ...]:
         """The hooks, each with our limit, our loop and whoever we ask."""
