@@ -21,8 +21,25 @@ from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.latch import Ended, Latch, ended, is_in_force
 
 
+class Interrupt:
+    """In the place of `agent.interrupt`: nothing begins any more in its run and in those of the agents below.
+
+    What waits, or is code in a box, ends now; a tool that runs is awaited. The run then ends with the reason.
+    """
+
+    def __init__(self, agent: MultiStepAgent) -> None:
+        self.agent = agent
+        self.latches: list[Latch] = []  # one for each governor that the agent works under
+
+    def __call__(self, reason: str | None = None) -> None:
+        type(self.agent).interrupt(self.agent)  # first: `look` asks whether a latch is of the run that begins
+        for latch in tuple(self.latches):
+            latch.interrupt(reason, of_run=True)
+        interrupt_below(self.agent.managed_agents)
+
+
 class AgentSteps:
-    """The step callback of one agent, and its `interrupt`. `name` is the one that its budgets know.
+    """The step callback of one agent under one governor. `name` is the one that its budgets know.
 
     With `begins` a new run of the agent is one to the governor; a managed agent's is a part of its manager's. What has
     ended a run (a stop, an interrupt, a trail that cannot be written) is raised after the step, if it is not on its way
@@ -40,16 +57,12 @@ class AgentSteps:
         self._is_closed = False
         self.latch = governor.latch if begins else Latch()
         self.logs: Callable[[], str] = str
-        agent.interrupt = self.interrupt
+        found = vars(agent).get("interrupt")
+        is_ours = isinstance(found, Interrupt) and found.agent is agent
+        self._interrupt: Interrupt = found if is_ours else Interrupt(agent)
+        self._interrupt.latches.append(self.latch)
+        agent.interrupt = self._interrupt
         agent.step_callbacks.register(MemoryStep, self)
-
-    def interrupt(self, reason: str | None = None) -> None:
-        """In the place of the agent's own: nothing begins any more in its run and in those of the agents below it. What
-        waits or is code in a box ends now, a tool that runs is awaited; the run then ends with the reason.
-        """
-        type(self._agent).interrupt(self._agent)  # first: `look` asks whether the latch is of the run that begins
-        self.latch.interrupt(reason, of_run=True)
-        interrupt_below(self._agent.managed_agents)
 
     def look(self) -> None:
         """Tell the governor of a run that has begun since the last look. What has ended an earlier one is over."""
@@ -66,9 +79,11 @@ class AgentSteps:
                 self._clear()
 
     def close(self) -> None:
-        """The governor is not told any more, and the agent has its own `interrupt` again."""
-        self._is_closed = True
-        if vars(self._agent).get("interrupt") == self.interrupt:
+        """The governor is not told any more, and the agent has its own `interrupt` again. Idempotent."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._interrupt.latches.remove(self.latch)
+        if not self._interrupt.latches and vars(self._agent).get("interrupt") is self._interrupt:
             del self._agent.interrupt
 
     def __call__(self, step: MemoryStep, **_context: Any) -> None:
