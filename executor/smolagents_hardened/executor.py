@@ -243,7 +243,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             session = self._keeper.ready()
         self._toolbox.begin_step()
         try:
-            with self._waiting.over("the code"):
+            with self._waiting.over("the code"), self._keeper.recorded():
                 outcome = session.run(code, self.config.wall_s)
         finally:
             if self._live is not None:

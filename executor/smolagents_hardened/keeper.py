@@ -95,13 +95,9 @@ class Keeper:
         return session if session is not None and session.is_alive and self._pid == os.getpid() else None
 
     def let_go_of_the_dead(self) -> None:
-        """After a step: a session that did not survive it is not the next step's. Its box has ended, and that is on
-        record, whatever it was that ended it.
-        """
+        """After a step: a session that did not survive it is not the next step's."""
         if self.session is not None and not self.session.is_alive:
             self.session = None
-            with suppress(AuditError):  # what ended the step is not to be hidden by this
-                self._note("box_end")
 
     def end(self) -> None:
         """End the box. Idempotent; `ready` starts a fresh one."""
@@ -184,11 +180,16 @@ class Keeper:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """A box that dies or lies outside of a step is on record like one that does so in it."""
+        """A box that dies or lies is on record, and so is the end of one that whatever is raised here has ended."""
         try:
             yield
         except BoxError as error:
             self._note("violation" if isinstance(error, WireViolation) else "box_died", reason=str(error))
+            raise
+        except BaseException:
+            if self.session is not None and not self.session.is_alive:
+                with suppress(AuditError):  # it is not to hide what has ended the box
+                    self._note("box_end")
             raise
 
     def _encode(self, variables: Mapping[str, object]) -> Encoded:
