@@ -140,8 +140,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def __call__(self, code_action: str) -> CodeOutput:
         """Run one snippet. Raises InterpreterError with what the model has to read."""
         with self._alone():
-            self._begin_step()
             try:
+                self._begin_step()
                 with at_work(self._agent, self.governor.latch) as chain:
                     return self._run(code_action, chain)
             except AuditError as error:  # the model reads it; the whole of it is the cause
@@ -155,7 +155,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     # ---- ours --------------------------------------------------------------------------------------------
 
-    def interrupt(self, reason: str) -> None:
+    def interrupt(self, reason: str | None = None) -> None:
         """End the running step, from any thread; the session is kept if the code can be interrupted.
 
         A wait for a person's answer ends at once, and so does the work of managed agents; a tool that runs is awaited

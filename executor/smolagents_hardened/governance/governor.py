@@ -187,7 +187,7 @@ class Governor:
         has_price = any(token_price(self._prices, *one) for one in ((1, 0), (0, 1)))
         return any(budget.tokens is not None or (has_price and budget.cost is not None) for budget in budgets)
 
-    def interrupt(self, reason: str = "") -> None:
+    def interrupt(self, reason: str | None = None) -> None:
         """End every wait for an approval, and let nothing begin any more until `latch` is cleared: all is refused with
         the code `interrupted`. Any thread may call it.
         """
