@@ -71,7 +71,7 @@ class AgentSteps:
         with self._lock:
             if task is not None and task is not self._task:
                 self._task, self._is_over = task, False
-                if not self._agent.interrupt_switch:
+                if not getattr(self._agent, "interrupt_switch", False):
                     self._clear()
                 if self._begins:
                     self._governor.begin(self._name, task.task)
