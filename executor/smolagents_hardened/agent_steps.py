@@ -34,6 +34,7 @@ class AgentSteps:
         self._is_closed = False
         self.take_stop: Callable[[], RunStopped | None] = lambda: None  # what stopped the run in the latest step, once
         self.logs: Callable[[], str] = str
+        self.is_meant: Callable[[], bool] = lambda: True  # an agent that two manage works for one of them at a time
         agent.step_callbacks.register(MemoryStep, self)
 
     def look(self) -> None:
@@ -52,7 +53,7 @@ class AgentSteps:
 
     def __call__(self, step: MemoryStep, **_context: Any) -> None:
         """After a step: charge its tokens, and where RunStopped has ended it, say why in its memory."""
-        if self._is_closed or not isinstance(step, ActionStep | PlanningStep):
+        if self._is_closed or not self.is_meant() or not isinstance(step, ActionStep | PlanningStep):
             return
         self.look()
         self._governor.spend(self._name, _tokens(step.token_usage))

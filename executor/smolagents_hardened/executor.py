@@ -22,7 +22,7 @@ from smolagents.local_python_executor import (
 from smolagents.utils import truncate_content
 
 from smolagents_hardened import config
-from smolagents_hardened.at_work import AT_WORK
+from smolagents_hardened.at_work import AT_WORK, at_work
 from smolagents_hardened.audit.digest import digest_text
 from smolagents_hardened.backends.base import Backend, Box, Manifest
 from smolagents_hardened.backends.choice import choose, on_image
@@ -32,11 +32,12 @@ from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import BackendError, BoxError, HardenedError, RunStopped, WireViolation
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
-from smolagents_hardened.governance.served import code_refusal_text
-from smolagents_hardened.governed import Governed, govern_members
+from smolagents_hardened.governance.served import Value, code_refusal_text
+from smolagents_hardened.governed import Admission, check
 from smolagents_hardened.host_text import neutral
 from smolagents_hardened.installed import refuse_missing, translated
 from smolagents_hardened.keeper import Keeper
+from smolagents_hardened.last_word import LastWord
 from smolagents_hardened.live import LiveLog
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
 from smolagents_hardened.pictures import shown
@@ -44,9 +45,8 @@ from smolagents_hardened.scope import without_pythons_own
 from smolagents_hardened.session import Session
 from smolagents_hardened.state import State
 from smolagents_hardened.step import Answer
-from smolagents_hardened.toolbox import Toolbox
+from smolagents_hardened.toolbox import Told, Toolbox
 from smolagents_hardened.transfers import Announced
-from smolagents_hardened.unsandboxed import refuse_unsandboxed
 from smolagents_hardened.waiting import Waiting
 from smolagents_hardened.wire.schema import is_name
 
@@ -73,6 +73,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     agent: object = None  # set by `serve_agent`, and with it:
     _look: Callable[[], None] | None = None
+    _is_closed = False
 
     def __init__(self, additional_authorized_imports: Sequence[str] = (), logger: Any = None, **options: Any) -> None:
         on_print = options.pop("on_print", None)
@@ -97,6 +98,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def _open(self) -> None:
         """Find a backend and read its image; whatever is refused on the way, nothing stays open."""
+        functions, is_allowed = self._functions(), self.config.allow_unsandboxed_agents
+        check(functions, is_allowed=is_allowed)
         with translated():
             self._backend: Backend = self._chosen()
         with ExitStack() as undo:
@@ -108,9 +111,10 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             undo.pop_all()
         self.trail = self.governor.trail
         self._caller = Caller(self.governor.loop, self.config.tool_timeouts)
-        self._governed: list[Governed] = []  # managed ToolCallingAgents: their calls pass the same governor
+        self._admission = Admission(self.governor, self._caller, self._say, is_allowed=is_allowed)
+        self._admission.admit(functions)
         self._toolbox = Toolbox(self.governor, self.config.limits, self._make_call, self._where, self._caller)
-        self._toolbox.replace(self._functions())
+        self._toolbox.replace(functions)
         self._keeper = Keeper(self.config, self._backend, self._toolbox, self._make_session, self._note, self._say)
         self.files = BoxFiles(self.config.files, self.config.limits, self._between_steps, self._note)
 
@@ -124,10 +128,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def send_tools(self, tools: Mapping[str, Callable[..., object]]) -> None:
         """Offer these tools and managed agents from now on; variables stay."""
-        refuse_unsandboxed(tools, self.config.allow_unsandboxed_agents, self._say)
-        self._governed += govern_members(tools, self.governor, self._caller)
-        self._tools = without_pythons_own(tools)
-        self._toolbox.replace({**self._functions(), **self._tools})
+        self._refuse_closed()
+        own = without_pythons_own(tools)
+        offered = {**self._functions(), **own}
+        self._admission.admit(offered)
+        self._toolbox.replace(offered)
+        self._tools = own
         self._keeper.offer_again()
 
     def send_variables(self, variables: Mapping[str, object]) -> None:
@@ -191,6 +197,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def serve_agent(self, agent: object, name: str, look: Callable[[], None] | None = None) -> None:
         """The agent, and the name under which its calls are judged; `look` tells the governor of a run that begins."""
         self.agent, self._agent, self._look = agent, name, look
+        vars(agent)["provide_final_answer"] = LastWord(agent, self._judge_answer)
 
     def __enter__(self) -> HardenedExecutor:
         return self
@@ -200,12 +207,16 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def close(self) -> None:
         """End the box, the governor and the trail; the executor cannot be used afterwards."""
+        self._is_closed = True
         self.cleanup()
-        for governed in self._governed:
-            governed.release()
+        self._admission.release()
         self.governor.close()
         self._close_backend()
         self.trail.close()
+
+    def _refuse_closed(self) -> None:
+        if self._is_closed:
+            raise HardenedError("this executor is closed, and with it what governs its tools: make another one")
 
     def _close_backend(self) -> None:
         if isinstance(self.config.backend, str):  # one that was given belongs to whoever gave it
@@ -228,17 +239,17 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             raise InterpreterError(code_refusal_text(refused))
         with self._waiting.over("the sandbox to take the variables, or to start"):
             session = self._keeper.ready()
-        at_work = AT_WORK.set(chain)
-        self._toolbox.begin_step()
+        token = AT_WORK.set(chain)
         try:
             with self._waiting.over("the code"):
                 outcome = session.run(code, self.config.wall_s)
         finally:
-            AT_WORK.reset(at_work)
+            AT_WORK.reset(token)
             if self._live is not None:
                 self._live.end()
             self.state.logs = truncate_content("".join(self._printed), max_length=self.config.print_characters)
             self._keeper.let_go_of_the_dead()
+            self._toolbox.end_step()
         return self._output(self._take_along(session, outcome))
 
     def _take_along(self, session: Session, outcome: Outcome) -> Outcome:
@@ -307,6 +318,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Have the box to ourselves. A tool that enters its own executor gets an error: waiting would never end."""
+        self._refuse_closed()
         if not self._entered.acquire(blocking=False):
             raise HardenedError(
                 "this executor is already running a step: read its state and files between steps, and give each agent"
@@ -348,6 +360,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if answer.encoded is not None:
             self._keeper.say_if_large(f"the result of {tool}", answer.encoded)
         return answer
+
+    def _judge_answer(self, text: object) -> Value | Told:
+        """What the agent answers when its steps are used up; no code gives it."""
+        self._code = ""
+        with at_work(self._agent):
+            return self._toolbox.answer(text)
 
     def _functions(self) -> dict[str, Callable[..., object]]:
         return without_pythons_own(self.config.functions)
