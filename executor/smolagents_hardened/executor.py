@@ -98,8 +98,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def _open(self) -> None:
         """Find a backend and read its image; whatever is refused on the way, nothing stays open."""
-        functions, is_allowed = self._functions(), self.config.allow_unsandboxed_agents
-        check(functions, is_allowed=is_allowed)
+        is_allowed = self.config.allow_unsandboxed_agents
+        check(without_pythons_own(self.config.functions), is_allowed=is_allowed)
         with translated():
             self._backend: Backend = self._chosen()
         with ExitStack() as undo:
@@ -112,9 +112,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self.trail = self.governor.trail
         self._caller = Caller(self.governor.loop, self.config.tool_timeouts)
         self._admission = Admission(self.governor, self._caller, self._say, is_allowed=is_allowed)
-        self._admission.admit(functions)
         self._toolbox = Toolbox(self.governor, self.config.limits, self._make_call, self._where, self._caller)
-        self._toolbox.replace(functions)
+        self._offer({})
         self._keeper = Keeper(self.config, self._backend, self._toolbox, self._make_session, self._note, self._say)
         self.files = BoxFiles(self.config.files, self.config.limits, self._between_steps, self._note)
 
@@ -129,11 +128,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def send_tools(self, tools: Mapping[str, Callable[..., object]]) -> None:
         """Offer these tools and managed agents from now on; variables stay."""
         self._refuse_closed()
-        own = without_pythons_own(tools)
-        offered = {**self._functions(), **own}
-        self._admission.admit(offered)
-        self._toolbox.replace(offered)
-        self._tools = own
+        self._offer(tools)
         self._keeper.offer_again()
 
     def send_variables(self, variables: Mapping[str, object]) -> None:
@@ -367,8 +362,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         with at_work(self._agent):
             return self._toolbox.answer(text)
 
-    def _functions(self) -> dict[str, Callable[..., object]]:
-        return without_pythons_own(self.config.functions)
+    def _offer(self, tools: Mapping[str, Callable[..., object]]) -> None:
+        offered = without_pythons_own(self.config.functions) | without_pythons_own(tools)
+        self._admission.admit(offered)
+        self._toolbox.replace(offered)
+        self._tools = offered
 
     def _note(self, kind: str, **told: object) -> None:
         where = {"run": self._run_id} if kind in OF_A_BOX else {"run": self._run_id, "step": self._step}
