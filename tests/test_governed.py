@@ -6,6 +6,7 @@ import asyncio
 import copy
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from tests.support.models import CallModel, CodeModel
 
 from smolagents_hardened import ConfigError, Decision, ToolCall, govern
 from smolagents_hardened.errors import HardenedError
+from smolagents_hardened.governance.cases import replay
+from smolagents_hardened.governance.policy import Policy
 from smolagents_hardened.governed import Governed
 
 OVER = [("final_answer", {"answer": "over"})]
@@ -342,6 +345,16 @@ def test_parallel_refusals_are_all_counted() -> None:
         refused = told(governed, "refusal")
     assert len(refused) == 21
     assert (refused[-1]["tool"], refused[-1]["code"], refused[-1]["count"]) == ("*", "more_refusals", 10)
+
+
+def test_replay_judges_only_what_was_judged(tmp_path: Path) -> None:
+    """A call that did not get as far as the hooks is on record with its arguments, and no case for a policy."""
+    agent = caller([("act", {"text": 3})], [("act", {"text": "x"})], OVER, tools=(Act(),))
+    with govern(agent, audit=tmp_path / "trail.jsonl") as governed:
+        agent.run("go")
+        assert [r["arguments"] for r in told(governed, "refusal")] == [{"text": 3}]
+    policy = Policy.from_mapping({"default": "allow"})
+    assert [one.tool for one in replay(policy, tmp_path / "trail.jsonl")] == ["act", "final_answer"]
 
 
 def test_many_threads_hold_one_agent() -> None:

@@ -20,7 +20,7 @@ from smolagents_hardened.agent_steps import AgentSteps
 from smolagents_hardened.at_work import AT_WORK, at_work
 from smolagents_hardened.calling import Caller
 from smolagents_hardened.dispatch import dispatcher_on, hold, latest_task
-from smolagents_hardened.errors import ConfigError, RunStopped
+from smolagents_hardened.errors import ConfigError, HardenedError, RunStopped
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.served import Value
@@ -40,6 +40,7 @@ class Admission:
         self._is_allowed = is_allowed
         self._say = say
         self._governed: dict[int, Governed] = {}  # by the id() of the agent, which each of them holds
+        self._is_released = False
         self._lock = threading.Lock()
 
     def admit(self, tools: Mapping[str, object]) -> None:
@@ -52,12 +53,16 @@ class Admission:
     def govern(self, agent: ToolCallingAgent, *, is_own: bool = False) -> Governed:
         """This governor's hold on the agent, made if there is none."""
         with self._lock:
+            if self._is_released:
+                raise HardenedError(f"agent {agent.name or 'agent'!r} cannot be governed any more: that was closed")
             if id(agent) not in self._governed:
                 self._governed[id(agent)] = Governed(agent, self, is_own=is_own)
             return self._governed[id(agent)]
 
     def release(self) -> None:
         """Let go of all. Idempotent."""
+        with self._lock:
+            self._is_released = True
         for governed in self._governed.values():
             governed.release()
 
