@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NoReturn, Protocol
 
-from smolagents import TaskStep, ToolCallingAgent
+from smolagents import ActionStep, TaskStep, ToolCallingAgent
 from smolagents.memory import FinalAnswerStep, MemoryStep
 
 from smolagents_hardened.errors import ConfigError, HardenedError
@@ -52,7 +52,11 @@ class Dispatcher:
             "provide_final_answer": LastWord(agent, self._answer),
             "__reduce_ex__": self._refuse_copy,
         }
-        agent.step_callbacks.register(MemoryStep, self._step_is_over)
+        for kind in (
+            ActionStep,
+            FinalAnswerStep,
+        ):  # and so before the callbacks of any MemoryStep, which may end the run
+            agent.step_callbacks.register(kind, self._step_is_over)
         vars(agent).update(self._marks)
 
     def release(self, owner: Owner) -> None:
