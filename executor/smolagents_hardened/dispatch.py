@@ -52,10 +52,7 @@ class Dispatcher:
             "provide_final_answer": LastWord(agent, self._answer),
             "__reduce_ex__": self._refuse_copy,
         }
-        for kind in (
-            ActionStep,
-            FinalAnswerStep,
-        ):  # and so before the callbacks of any MemoryStep, which may end the run
+        for kind in (ActionStep, FinalAnswerStep):  # so before the callbacks of any MemoryStep: they may end the run
             agent.step_callbacks.register(kind, self._step_is_over)
         vars(agent).update(self._marks)
 

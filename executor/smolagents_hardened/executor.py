@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any, assert_never
@@ -22,7 +23,7 @@ from smolagents.local_python_executor import (
 from smolagents.utils import truncate_content
 
 from smolagents_hardened import config
-from smolagents_hardened.at_work import AT_WORK, at_work
+from smolagents_hardened.at_work import AT_WORK
 from smolagents_hardened.audit.digest import digest_text
 from smolagents_hardened.backends.base import Backend, Box, Manifest
 from smolagents_hardened.backends.choice import choose, on_image
@@ -32,7 +33,7 @@ from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import BackendError, BoxError, HardenedError, RunStopped, WireViolation
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
-from smolagents_hardened.governance.served import Value, code_refusal_text
+from smolagents_hardened.governance.served import code_refusal_text
 from smolagents_hardened.governed import Admission, check
 from smolagents_hardened.host_text import neutral
 from smolagents_hardened.installed import refuse_missing, translated
@@ -45,7 +46,7 @@ from smolagents_hardened.scope import without_pythons_own
 from smolagents_hardened.session import Session
 from smolagents_hardened.state import State
 from smolagents_hardened.step import Answer
-from smolagents_hardened.toolbox import Told, Toolbox
+from smolagents_hardened.toolbox import Toolbox
 from smolagents_hardened.transfers import Announced
 from smolagents_hardened.waiting import Waiting
 from smolagents_hardened.wire.schema import is_name
@@ -73,7 +74,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     agent: object = None  # set by `serve_agent`, and with it:
     _look: Callable[[], None] | None = None
-    _is_closed = False
 
     def __init__(self, additional_authorized_imports: Sequence[str] = (), logger: Any = None, **options: Any) -> None:
         on_print = options.pop("on_print", None)
@@ -127,7 +127,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def send_tools(self, tools: Mapping[str, Callable[..., object]]) -> None:
         """Offer these tools and managed agents from now on; variables stay."""
-        self._refuse_closed()
         self._offer(tools)
         self._keeper.offer_again()
 
@@ -192,7 +191,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def serve_agent(self, agent: object, name: str, look: Callable[[], None] | None = None) -> None:
         """The agent, and the name under which its calls are judged; `look` tells the governor of a run that begins."""
         self.agent, self._agent, self._look = agent, name, look
-        vars(agent)["provide_final_answer"] = LastWord(agent, self._judge_answer)
+        vars(agent)["provide_final_answer"] = LastWord(agent, partial(self._toolbox.answer, name))
 
     def __enter__(self) -> HardenedExecutor:
         return self
@@ -202,16 +201,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def close(self) -> None:
         """End the box, the governor and the trail; the executor cannot be used afterwards."""
-        self._is_closed = True
-        self.cleanup()
         self._admission.release()
+        self.cleanup()
         self.governor.close()
         self._close_backend()
         self.trail.close()
-
-    def _refuse_closed(self) -> None:
-        if self._is_closed:
-            raise HardenedError("this executor is closed, and with it what governs its tools: make another one")
 
     def _close_backend(self) -> None:
         if isinstance(self.config.backend, str):  # one that was given belongs to whoever gave it
@@ -313,7 +307,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Have the box to ourselves. A tool that enters its own executor gets an error: waiting would never end."""
-        self._refuse_closed()
+        self._admission.refuse_closed()
         if not self._entered.acquire(blocking=False):
             raise HardenedError(
                 "this executor is already running a step: read its state and files between steps, and give each agent"
@@ -355,12 +349,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if answer.encoded is not None:
             self._keeper.say_if_large(f"the result of {tool}", answer.encoded)
         return answer
-
-    def _judge_answer(self, text: object) -> Value | Told:
-        """What the agent answers when its steps are used up; no code gives it."""
-        self._code = ""
-        with at_work(self._agent):
-            return self._toolbox.answer(text)
 
     def _offer(self, tools: Mapping[str, Callable[..., object]]) -> None:
         offered = without_pythons_own(self.config.functions) | without_pythons_own(tools)

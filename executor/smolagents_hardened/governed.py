@@ -44,7 +44,8 @@ class Admission:
         self._lock = threading.Lock()
 
     def admit(self, tools: Mapping[str, object]) -> None:
-        """Raises ConfigError, and has then admitted nobody."""
+        """Raises ConfigError, and has then admitted nobody; HardenedError after `release`."""
+        self.refuse_closed()
         check(tools, self._say, is_allowed=self._is_allowed)
         for _, member in members(tools):
             if isinstance(member, ToolCallingAgent):
@@ -53,11 +54,15 @@ class Admission:
     def govern(self, agent: ToolCallingAgent, *, is_own: bool = False) -> Governed:
         """This governor's hold on the agent, made if there is none."""
         with self._lock:
-            if self._is_released:
-                raise HardenedError(f"agent {agent.name or 'agent'!r} cannot be governed any more: that was closed")
+            self.refuse_closed()
             if id(agent) not in self._governed:
                 self._governed[id(agent)] = Governed(agent, self, is_own=is_own)
             return self._governed[id(agent)]
+
+    def refuse_closed(self) -> None:
+        """Raise HardenedError after `release`: what is closed runs nothing."""
+        if self._is_released:
+            raise HardenedError("this is closed, and nothing runs under its governor any more: make another one")
 
     def release(self) -> None:
         """Let go of all. Idempotent."""
@@ -143,8 +148,7 @@ class Governed:
     def answer(self, text: object) -> Value | Told:
         """Judge what the agent answers when its steps are used up."""
         self._steps.look()
-        with at_work(self._name):
-            return self._toolbox.answer(text)
+        return self._toolbox.answer(self._name, text)
 
     def _served(self, name: str, arguments: Mapping[str, object] | str) -> Value | Told:
         self._steps.look()

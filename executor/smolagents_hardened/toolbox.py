@@ -10,13 +10,13 @@ import inspect
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
 from types import NoneType, UnionType
 from typing import Any, Protocol, Union, get_args, get_origin
 
-from smolagents_hardened.at_work import AT_WORK
+from smolagents_hardened.at_work import AT_WORK, at_work
 from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
@@ -208,11 +208,13 @@ class Serving:
             return self.refuse(tool, "unknown_handle", "ValueError", reason, given)
         except TypeError as error:
             return self.refuse(tool, "invalid_arguments", "TypeError", str(error), given)
-        return self._judged(entry, arguments, partial(self._run, entry))
+        return self._judged(entry, self._make_call(tool, arguments), partial(self._run, entry))
 
-    def answer(self, text: object) -> Value | Told:
-        """What an agent answers without calling `final_answer`, judged and recorded as if it had."""
-        return self._judged(_ANSWER, {"answer": text}, _ANSWER.call)
+    def answer(self, agent: str, text: object) -> Value | Told:
+        """What the agent answers without calling `final_answer`, judged and recorded as if it had; no code did."""
+        with at_work(agent):
+            call = replace(self._make_call(FINAL_ANSWER, {"answer": text}), code="")
+            return self._judged(_ANSWER, call, _ANSWER.call)
 
     def refuse(
         self, tool: str, code: str, type_name: str, reason: str, arguments: Mapping[str, object] | None = None
@@ -249,16 +251,14 @@ class Serving:
     def _run(self, entry: Entry, arguments: Mapping[str, object]) -> object:
         return self._caller.call(entry.name, partial(entry.call, arguments))
 
-    def _judged(
-        self, entry: Entry, arguments: dict[str, object], run: Callable[[Mapping[str, object]], object]
-    ) -> Value | Told:
-        match self._governor.serve(self._make_call(entry.name, arguments), entry.check, run):
+    def _judged(self, entry: Entry, call: ToolCall, run: Callable[[Mapping[str, object]], object]) -> Value | Told:
+        match self._governor.serve(call, entry.check, run):
             case Value() as value:
                 return value
             case Refused() as refused:
                 return Told("PermissionError", refusal_text(entry.name, refused))
             case Failed(raised):
-                message = without_host_paths(_text(raised), known=_text(arguments))
+                message = without_host_paths(_text(raised), known=_text(call.arguments))
                 return Told(_type_name(raised), presentable(message, MESSAGE_BYTES), raised)
 
 
