@@ -9,6 +9,7 @@ from typing import Optional
 import pytest
 from smolagents import Tool
 
+from smolagents_hardened.at_work import at_work
 from smolagents_hardened.audit.digest import digest
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import ConfigError
@@ -175,6 +176,33 @@ def test_odd_names_are_refused(name: str) -> None:
     """A tool whose name is no ASCII identifier is a ConfigError."""
     with pytest.raises(ConfigError, match="ASCII Python identifier"):
         toolbox(**{name: Search()})
+
+
+def test_what_does_not_get_as_far_as_a_hook_is_on_record() -> None:
+    """A refusal of a call nobody was asked about has an id, who made it, and the arguments as they were given."""
+    box = toolbox(search=Search())
+    with at_work("boss"), at_work("clerk"):
+        box.serve("search", [1], {"only": "x" * 10**6})
+        box.serve("nothing", [], {"text": float("nan")})
+    first, second = box._governor.trail.records()
+    assert (first["code"], second["code"]) == ("invalid_arguments", "unknown_tool")
+    assert first["delegation"] == ["boss", "clerk"]
+    assert first["call"] != second["call"]
+    assert first["arguments"]["*"] == [1]
+    assert second["arguments"].keys() == {"text"}
+    assert len(str(first)) < 10**5
+
+
+def test_more_refusals_than_are_written_are_counted() -> None:
+    """A loop that probes fills no disk, and does not hide: the end of the step says how many more there were."""
+    box = toolbox(search=Search())
+    for _ in range(30):
+        box.serve("nothing", [], {})
+    for _ in range(2):
+        box.end_step()
+    box.serve("nothing", [], {})
+    refused = list(box._governor.trail.records())
+    assert [r.get("count", 1) for r in refused] == [1] * 20 + [10, 1]
 
 
 def test_changed_arguments_are_checked_again() -> None:

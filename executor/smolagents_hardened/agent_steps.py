@@ -62,6 +62,7 @@ class AgentSteps:
         self._interrupt: Interrupt = found if is_ours else Interrupt(agent)
         self._interrupt.latches.append(self.latch)
         agent.interrupt = self._interrupt
+        self.is_meant: Callable[[], bool] = lambda: True  # an agent that two manage works for one of them at a time
         agent.step_callbacks.register(MemoryStep, self)
 
     def look(self) -> None:
@@ -88,7 +89,8 @@ class AgentSteps:
 
     def __call__(self, step: MemoryStep, **_context: Any) -> None:
         """After a step: charge its tokens, and where it was the run's last one by force, say why and end the run."""
-        if self._is_closed or not isinstance(step, ActionStep | PlanningStep | FinalAnswerStep):
+        is_one = isinstance(step, ActionStep | PlanningStep | FinalAnswerStep)
+        if self._is_closed or not is_one or not self.is_meant():
             return
         if isinstance(step, FinalAnswerStep):
             self._is_over = True

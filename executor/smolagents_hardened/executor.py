@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any, assert_never
@@ -35,10 +36,11 @@ from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.latch import ended
 from smolagents_hardened.governance.served import code_refusal_text
-from smolagents_hardened.governed import Governed, govern_members
+from smolagents_hardened.governed import Admission, check
 from smolagents_hardened.host_text import neutral, without_host_paths
 from smolagents_hardened.installed import refuse_missing, translated
 from smolagents_hardened.keeper import Keeper
+from smolagents_hardened.last_word import LastWord
 from smolagents_hardened.live import LiveLog
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
 from smolagents_hardened.pictures import shown
@@ -48,7 +50,6 @@ from smolagents_hardened.state import State
 from smolagents_hardened.step import Answer
 from smolagents_hardened.toolbox import Toolbox
 from smolagents_hardened.transfers import Announced
-from smolagents_hardened.unsandboxed import refuse_unsandboxed
 from smolagents_hardened.waiting import Waiting
 from smolagents_hardened.wire.schema import is_name
 
@@ -99,6 +100,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def _open(self) -> None:
         """Find a backend and read its image; whatever is refused on the way, nothing stays open."""
+        is_allowed = self.config.allow_unsandboxed_agents
+        check(without_pythons_own(self.config.functions), is_allowed=is_allowed)
         with translated():
             self._backend: Backend = self._chosen()
         with ExitStack() as undo:
@@ -110,9 +113,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             undo.pop_all()
         self.trail = self.governor.trail
         self._caller = Caller(self.governor.loop, self.config.tool_timeouts)
-        self._governed: list[Governed] = []  # managed ToolCallingAgents: their calls pass the same governor
+        self._admission = Admission(self.governor, self._caller, self._say, is_allowed=is_allowed)
         self._toolbox = Toolbox(self.governor, self.config.limits, self._make_call, self._where, self._caller)
-        self._toolbox.replace(self._functions())
+        self._offer({})
         self._keeper = Keeper(self.config, self._backend, self._toolbox, self._make_session, self._note, self._say)
         self.files = BoxFiles(self.config.files, self.config.limits, self._between_steps, self._note)
 
@@ -126,10 +129,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def send_tools(self, tools: Mapping[str, Callable[..., object]]) -> None:
         """Offer these tools and managed agents from now on; variables stay."""
-        refuse_unsandboxed(tools, self.config.allow_unsandboxed_agents, self._say)
-        self._governed += govern_members(tools, self.governor, self._caller)
-        self._tools = without_pythons_own(tools)
-        self._toolbox.replace({**self._functions(), **self._tools})
+        self._offer(tools)
         self._keeper.offer_again()
 
     def send_variables(self, variables: Mapping[str, object]) -> None:
@@ -192,6 +192,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if self._steps is not None:
             self._steps.close()
         self.agent, self._agent, self._steps = agent, name, steps
+        vars(agent)["provide_final_answer"] = LastWord(agent, partial(self._toolbox.answer, name))
 
     def __enter__(self) -> HardenedExecutor:
         return self
@@ -201,9 +202,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def close(self) -> None:
         """End the box, the governor and the trail; the executor cannot be used afterwards."""
+        self._admission.release()
         self.cleanup()
-        for governed in self._governed:
-            governed.release()
         self.governor.close()
         self._close_backend()
         self.trail.close()
@@ -241,7 +241,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             raise InterpreterError(self._interrupted() or code_refusal_text(refused))
         with self._waiting.over("the sandbox to take the variables, or to start"):
             session = self._keeper.ready()
-        self._toolbox.begin_step()
         try:
             with self._waiting.over("the code"), self._keeper.recorded():
                 outcome = session.run(code, self.config.wall_s)
@@ -250,6 +249,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 self._live.end()
             self.state.logs = truncate_content("".join(self._printed), max_length=self.config.print_characters)
             self._keeper.let_go_of_the_dead()
+            self._toolbox.end_step()
         return self._output(self._take_along(session, outcome))
 
     def _interrupted(self) -> str:
@@ -328,6 +328,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Have the box to ourselves. A tool that enters its own executor gets an error: waiting would never end."""
+        self._admission.refuse_closed()
         if not self._entered.acquire(blocking=False):
             raise HardenedError(
                 "this executor is already running a step: read its state and files between steps, and give each agent"
@@ -370,8 +371,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             self._keeper.say_if_large(f"the result of {tool}", answer.encoded)
         return answer
 
-    def _functions(self) -> dict[str, Callable[..., object]]:
-        return without_pythons_own(self.config.functions)
+    def _offer(self, tools: Mapping[str, Callable[..., object]]) -> None:
+        offered = without_pythons_own(self.config.functions) | without_pythons_own(tools)
+        self._admission.admit(offered)
+        self._toolbox.replace(offered)
+        self._tools = offered
 
     def _note(self, kind: str, **told: object) -> None:
         where = {"run": self._run_id} if kind in OF_A_BOX else {"run": self._run_id, "step": self._step}

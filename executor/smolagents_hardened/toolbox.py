@@ -7,13 +7,16 @@ checked against the tool's declared inputs; that mapping is what every hook judg
 from __future__ import annotations
 
 import inspect
+import threading
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
 from types import NoneType, UnionType
 from typing import Any, Protocol, Union, get_args, get_origin
 
+from smolagents_hardened.at_work import AT_WORK, at_work
 from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
@@ -181,25 +184,29 @@ class Entry:
         return arguments
 
 
-class Toolbox:
-    """Serves the calls of one session's box, one at a time, through the governor."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Why a call gave no value, as the model reads it; with `error` the tool has run and raised that."""
 
-    def __init__(
-        self, governor: Governor, limits: Limits, make_call: MakeCall, where: Where, caller: Caller | None = None
-    ) -> None:
+    type_name: str
+    message: str
+    error: Exception | None = None
+
+
+class Serving:
+    """Serves the calls of one agent by name, through the governor. Whatever is refused is on record.
+
+    Threads may call it: smolagents makes the tool calls of one round of a ToolCallingAgent in parallel.
+    """
+
+    def __init__(self, governor: Governor, make_call: MakeCall, where: Where, caller: Caller | None = None) -> None:
         self._governor = governor
         self._caller = caller or Caller(governor.loop)
-        self._where = where
-        self._refusals = 0  # of this step, before the governor
         self._make_call = make_call
+        self._where = where
         self._entries: dict[str, Entry] = {}
-        self.handles = Handles()
-        self._budget = EncodeBudget(
-            inline_bytes=limits.value_bytes // 2,
-            nodes=limits.nodes // 2,
-            depth=limits.depth // 2,
-            blob_bytes=limits.blob_bytes,
-        )
+        self._refusals = 0  # of this step, before the governor
+        self._lock = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -210,40 +217,95 @@ class Toolbox:
         """Offer these tools from now on. Raises ConfigError for a name that is no identifier."""
         self._entries = {name: entry_of(name, tool) for name, tool in tools.items()}
 
-    def serve(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
-        """One call, whole. Raises RunStopped and AuditError; everything else is an Answer."""
+    def call(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Value | Told:
+        """One call, whole. Raises RunStopped and AuditError; everything else comes back."""
         entry = self._entries.get(tool)
+        given = {**kwargs, "*": args} if args else kwargs
         if entry is None:
-            known = ", ".join(self._entries)
-            return self.refuse(tool, "unknown_tool", "NameError", f"there is no tool {tool!r}; there are: {known}")
+            reason = f"there is no tool {tool!r}; there are: {', '.join(self._entries)}"
+            return self.refuse(tool, "unknown_tool", "NameError", reason, given)
         try:
             arguments = entry.bind(*self._owned(args, kwargs))
         except LookupError:
             reason = "a reference in the arguments belongs to another session: call the tool that made it again"
-            return self.refuse(tool, "unknown_handle", "ValueError", reason)
+            return self.refuse(tool, "unknown_handle", "ValueError", reason, given)
         except TypeError as error:
-            return self.refuse(tool, "invalid_arguments", "TypeError", str(error))
-        served = self._governor.serve(
-            self._make_call(tool, arguments),
-            entry.check,
-            lambda checked: self._caller.call(tool, partial(entry.call, self._resolved(checked))),
-        )
-        match served:
-            case Value(value):
-                return self._give(tool, value)
-            case Refused() as refused:
-                return Answer("error", None, "PermissionError", refusal_text(tool, refused))
-            case Failed(raised):
-                message = without_host_paths(_text(raised), known=_text(arguments))
-                return Answer("error", None, _type_name(raised), presentable(message, MESSAGE_BYTES))
+            return self.refuse(tool, "invalid_arguments", "TypeError", str(error), given)
+        return self._judged(entry, self._make_call(tool, arguments), partial(self._run, entry))
 
-    def refuse(self, tool: str, code: str, type_name: str, reason: str) -> Answer:
-        """Refuse a call that does not get as far as the governor. It is on record, too: probing leaves a trace."""
-        self._refusals += 1
-        if self._refusals <= MOST_REFUSALS:
-            told = presentable(reason, MESSAGE_BYTES)
-            self._governor.trail.append("refusal", **self._where(), tool=presentable(tool, 200), code=code, reason=told)
-        return Answer("error", None, type_name, reason)
+    def answer(self, agent: str, text: object) -> Value | Told:
+        """What the agent answers without calling `final_answer`, judged and recorded as if it had; no code did."""
+        with at_work(agent):
+            call = replace(self._make_call(FINAL_ANSWER, {"answer": text}), code="")
+            return self._judged(_ANSWER, call, _ANSWER.call)
+
+    def refuse(
+        self, tool: str, code: str, type_name: str, reason: str, arguments: Mapping[str, object] | None = None
+    ) -> Told:
+        """Refuse a call that does not get as far as the governor. It is on record, too: probing leaves a trace.
+
+        `arguments` are as they were given, positionals under "*".
+        """
+        with self._lock:
+            self._refusals += 1
+            is_written = self._refusals <= MOST_REFUSALS
+        told = presentable(reason, MESSAGE_BYTES)
+        if is_written:
+            ids = {"call": uuid.uuid4().hex, "delegation": list(AT_WORK.get())}
+            given = {} if arguments is None else {"arguments": dict(arguments)}
+            self._record(tool=presentable(tool, 200), code=code, reason=told, **ids, **given)
+        return Told(type_name, told)
+
+    def end_step(self) -> None:
+        """Say on record how many refusals of this step were not written one by one, and count anew."""
+        with self._lock:
+            more, self._refusals = self._refusals - MOST_REFUSALS, 0
+        if more > 0:
+            reason = f"{more} more calls of this step were refused before anybody was asked"
+            self._record(tool="*", code="more_refusals", reason=reason, count=more)
+
+    def _record(self, **told: object) -> None:
+        self._governor.trail.append("refusal", **self._where(), **told)
+
+    def _owned(self, args: list[object], kwargs: dict[str, object]) -> tuple[list[object], dict[str, object]]:
+        """The arguments as the host has them. Raises LookupError for what is another session's."""
+        return args, kwargs
+
+    def _run(self, entry: Entry, arguments: Mapping[str, object]) -> object:
+        return self._caller.call(entry.name, partial(entry.call, arguments))
+
+    def _judged(self, entry: Entry, call: ToolCall, run: Callable[[Mapping[str, object]], object]) -> Value | Told:
+        match self._governor.serve(call, entry.check, run):
+            case Value() as value:
+                return value
+            case Refused() as refused:
+                return Told("PermissionError", refusal_text(entry.name, refused))
+            case Failed(raised):
+                message = without_host_paths(_text(raised), known=_text(call.arguments))
+                return Told(_type_name(raised), presentable(message, MESSAGE_BYTES), raised)
+
+
+class Toolbox(Serving):
+    """Serves the calls of one session's box, one at a time: host objects are handles there, results are encoded."""
+
+    def __init__(
+        self, governor: Governor, limits: Limits, make_call: MakeCall, where: Where, caller: Caller | None = None
+    ) -> None:
+        super().__init__(governor, make_call, where, caller)
+        self.handles = Handles()
+        self._budget = EncodeBudget(
+            inline_bytes=limits.value_bytes // 2,
+            nodes=limits.nodes // 2,
+            depth=limits.depth // 2,
+            blob_bytes=limits.blob_bytes,
+        )
+
+    def serve(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
+        """One call, whole. Raises RunStopped and AuditError; everything else is an Answer."""
+        served = self.call(tool, args, kwargs)
+        if isinstance(served, Told):
+            return Answer("error", None, served.type_name, served.message)
+        return self._give(tool, served.value)
 
     def encode(self, value: object) -> Encoded:
         """Make a value of the host ready for the box; what is no value becomes a handle. Raises EncodeError."""
@@ -253,17 +315,13 @@ class Toolbox:
         """The box is gone: let go of the objects that only its handles held."""
         self.handles = Handles()
 
-    def begin_step(self) -> None:
-        """Count refusals anew."""
-        self._refusals = 0
-
     def _owned(self, args: list[object], kwargs: dict[str, object]) -> tuple[list[object], dict[str, object]]:
         return [self.handles.own(item) for item in args], {
             name: self.handles.own(item) for name, item in kwargs.items()
         }
 
-    def _resolved(self, arguments: Mapping[str, object]) -> dict[str, object]:
-        return {name: self.handles.resolve(item) for name, item in arguments.items()}
+    def _run(self, entry: Entry, arguments: Mapping[str, object]) -> object:
+        return super()._run(entry, {name: self.handles.resolve(item) for name, item in arguments.items()})
 
     def _give(self, tool: str, value: object) -> Answer:
         if tool == FINAL_ANSWER:
@@ -284,6 +342,10 @@ def entry_of(name: str, tool: Callable[..., object]) -> Entry:
         # So smolagents marks a tool whose inputs are a server's: `required` is lost on the way, and the server checks.
         return Entry(name, tool, inputs, None, getattr(tool, "skip_forward_signature_validation", False) is True)
     return Entry(name, tool, None, _signature(tool))
+
+
+# `final_answer` as such: what an agent's own tool of that name would do with the answer is not wanted.
+_ANSWER = Entry(FINAL_ANSWER, lambda answer: answer, {"answer": {"type": "any"}}, None)
 
 
 def _signature(function: Callable[..., object]) -> inspect.Signature | None:

@@ -150,10 +150,10 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
         frozenset({"requested", "labels", "grants"}),
     ),
     "refusal": (
-        "A call is not made.",
-        {**_CALL, "reason": _PLAIN_TEXT, "code": _PLAIN_TEXT},
-        # A call of a tool that does not exist, or with arguments that do not fit, never became one.
-        frozenset({"requested", "labels", "grants", "call", "delegation", "arguments", "digest", "decisions"}),
+        "A call is not made. Without `decisions` nobody was asked: there is no such tool, the arguments do not fit"
+        " (they are as given, positionals under `*`), or the step had ended. `count`: so many more in this step.",
+        {**_CALL, "reason": _PLAIN_TEXT, "code": _PLAIN_TEXT, "count": _WHOLE},
+        frozenset({"requested", "labels", "grants", "call", "delegation", "arguments", "digest", "decisions", "count"}),
     ),
     "outcome": (
         "What came of a call whose intent is on record.",

@@ -100,7 +100,7 @@ def replay(policy: Policy | CedarPolicy, path: Path) -> Iterator[Replayed]:
                     record = json.loads(line)
                 except (ValueError, RecursionError):
                     continue
-                if isinstance(record, dict) and record.get("kind") in ("intent", "refusal") and "arguments" in record:
+                if isinstance(record, dict) and record.get("kind") in ("intent", "refusal") and "decisions" in record:
                     yield _replayed(policy, record)
 
 
