@@ -89,11 +89,12 @@ class AgentSteps:
 
     def __call__(self, step: MemoryStep, **_context: Any) -> None:
         """After a step: charge its tokens, and where it was the run's last one by force, say why and end the run."""
-        is_one = isinstance(step, ActionStep | PlanningStep | FinalAnswerStep)
-        if self._is_closed or not is_one or not self.is_meant():
+        if self._is_closed or not isinstance(step, ActionStep | PlanningStep | FinalAnswerStep):
             return
         if isinstance(step, FinalAnswerStep):
             self._is_over = True
+            return
+        if not self.is_meant():
             return
         self.look()
         self._governor.spend(self._name, _tokens(step.token_usage))

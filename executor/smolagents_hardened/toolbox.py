@@ -235,7 +235,7 @@ class Serving:
 
     def answer(self, agent: str, text: object) -> Value | Told:
         """What the agent answers without calling `final_answer`, judged and recorded as if it had; no code did."""
-        with at_work(agent):
+        with at_work(agent, self._governor.latch):
             call = replace(self._make_call(FINAL_ANSWER, {"answer": text}), code="")
             return self._judged(_ANSWER, call, _ANSWER.call)
 
