@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from smolagents_hardened.audit.digest import digest_text, digest_value
+from smolagents_hardened.audit import snippets
+from smolagents_hardened.audit.digest import digest_value
 from smolagents_hardened.errors import ConfigError
 
 # A rule: (name of the argument or key, its value) -> is it a secret?
@@ -22,8 +24,16 @@ _WORDS = frozenset(
     {"secret", "secrets", "token", "credential", "credentials", "authorization", "cookie", "cookies", "pwd"}
 )
 _PARTS = ("password", "passwd", "passphrase", "apikey")  # also within a longer word: dbpassword
-_PAIRS = frozenset({("api", "key"), ("private", "key"), ("access", "key"), ("signing", "key"), ("encryption", "key")})
+_PAIRS = frozenset(
+    {
+        *((word, "key") for word in ("api", "private", "access", "signing", "encryption")),
+        *(("pass", word) for word in ("word", "phrase", "wd")),
+    }
+)
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+# How far the secrets of one record are looked for in its other texts; shorter ones stand in any text by chance.
+MIN_CHARS, MAX_CHARS, MAX_TEXTS, MAX_DEPTH, MAX_NUMBER = 3, 8 * 1024, 64, 8, 10**64
 
 
 @lru_cache(maxsize=4096)
@@ -76,18 +86,25 @@ class Redactor:
         for listed in (names, patterns):
             if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
                 raise ConfigError(f"redact: names and patterns are lists of texts, not {listed!r}")
+        by_name = raw.get("by_name", True)
+        if not isinstance(by_name, bool):
+            raise ConfigError(f"redact: by_name is true or false, not {by_name!r}")
         rules = [lambda name, _: any(fnmatchcase(name.lower(), pattern.lower()) for pattern in names)] if names else []
-        return cls(rules, by_name=raw.get("by_name", True) is True, patterns=patterns)
+        return cls(rules, by_name=by_name, patterns=patterns)
 
     def within(self, text: str) -> tuple[str, int]:
         """The text with every match of a pattern replaced, and how many there were."""
         if self._patterns is None:
             return text, 0
         try:
-            made, count = self._patterns.subn(lambda match: f"[redacted {self.keyed(match.group(0))[:16]}]", text)
+            made, count = self._patterns.subn(lambda match: self.word(match.group(0)), text)
         except UnicodeEncodeError:  # lone surrogates, which the engine does not read: doubt hides
-            return f"[redacted {self.keyed(digest_text(text))[:16]}]", 1
+            return self.word(text), 1
         return str(made), int(count)
+
+    def may_name(self, code: str) -> bool:
+        """Whether a snippet may have a secret's name in it: cheap, and never wrong with a no."""
+        return bool(self._rules) or (self._by_name and snippets.has_stem(code))
 
     def is_secret(self, name: str, value: object) -> bool:
         """Whether the value under this name is a secret. A rule that raises says yes: doubt hides."""
@@ -105,10 +122,93 @@ class Redactor:
         """What is written in place of a secret."""
         try:
             content = digest_value(value)
-        except ValueError:
-            content = "too deep"
+        except Exception:  # noqa: BLE001  too deep, or a foreign value that cannot be read: hidden all the same
+            content = "unreadable"
         return {"$type": "redacted", "hmac": self.keyed(content)}
+
+    def word(self, text: str) -> str:
+        """What is written in place of a secret within a text."""
+        return f"[redacted {self.keyed(text)[:16]}]"
 
     def keyed(self, text: str) -> str:
         """HMAC-SHA-256 (hex) of a text under this object's key."""
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+class Curtain:
+    """What one record hides: what stands under a secret's name, what fits a pattern, and the same texts wherever else
+    they occur in the record, once they were seen. Every text of others goes through `text`.
+
+    `count` is how much was hidden or left out. While not `has_work`, `text` would change nothing.
+    """
+
+    __slots__ = ("_redactor", "_seen", "_texts", "count", "has_work", "is_secret")
+
+    def __init__(self, redactor: Redactor) -> None:
+        self.count = 0
+        self.has_work = redactor.has_patterns
+        self.is_secret = redactor.is_secret
+        self._redactor = redactor
+        self._texts: set[str] = set()
+        self._seen: re.Pattern[str] | None = None  # any of the texts
+
+    @property
+    def has_seen(self) -> bool:
+        """Whether there are texts to hide."""
+        return self._seen is not None
+
+    def text(self, text: str) -> str:
+        """The text without what is to be hidden."""
+        text, count = self._redactor.within(text)  # first: a pattern does not fit any more once a part is replaced
+        self.count += count
+        if self._seen is not None:
+            text, count = self._seen.subn(lambda match: self._redactor.word(match[0]), text)
+            self.count += count
+        return text
+
+    def mask(self, value: object) -> dict[str, object]:
+        """What stands in the place of a secret; its texts are hidden from here on."""
+        self.count += 1
+        self._see(value)
+        return self._redactor.mask(value)
+
+    def code(self, code: str) -> str:
+        """A snippet without the literals that have a secret's name."""
+        if not self._redactor.may_name(code):
+            return code
+        return snippets.masked(code, lambda name: self.is_secret(name, ""), self._word)
+
+    def keyed(self, digest: str) -> str:
+        """See Redactor.keyed."""
+        return self._redactor.keyed(digest)
+
+    def _word(self, text: str) -> str:
+        self.count += 1
+        self._see(text)
+        return self._redactor.word(text)
+
+    def _see(self, value: object) -> None:
+        found = (text for text in _texts(value) if len(text) >= MIN_CHARS)
+        self._texts.update(itertools.islice(found, MAX_TEXTS))
+        if not self._texts:
+            return
+        # The longest first, or a part of one would be hidden and the rest of it shown.
+        longest = sorted(self._texts, key=len, reverse=True)
+        self._seen, self.has_work = re.compile("|".join(map(re.escape, longest))), True
+
+
+def _texts(value: object, depth: int = 0) -> Iterator[str]:
+    """The texts by which a secret can be told in others: as it is, and as `repr` has it."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        for item in value if depth < MAX_DEPTH else ():
+            yield from _texts(item, depth + 1)
+    elif isinstance(value, bytes | bytearray):
+        yield bytes(value[:MAX_CHARS]).decode("latin-1")
+        yield repr(bytes(value[:MAX_CHARS]))[2:-1]
+    elif isinstance(value, str):
+        yield value[:MAX_CHARS]
+        yield repr(value[:MAX_CHARS])[1:-1]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield repr(value) if abs(value) < MAX_NUMBER else ""

@@ -18,9 +18,10 @@ from types import TracebackType
 
 from smolagents_hardened.audit.chain import Chain
 from smolagents_hardened.audit.keeping import INTENTS, Keeping
-from smolagents_hardened.audit.plain import Plainer
+from smolagents_hardened.audit.plain import Plainer, own
 from smolagents_hardened.audit.record import RESERVED, Sealed, seal, utc
-from smolagents_hardened.audit.redact import Redactor
+from smolagents_hardened.audit.redact import Curtain, Redactor
+from smolagents_hardened.audit.schema import OWN
 from smolagents_hardened.audit.shared import SharedFile
 from smolagents_hardened.audit.sign import Head
 from smolagents_hardened.audit.spool import Spool
@@ -78,14 +79,15 @@ class Trail:
             seq, sha256 = self._chain.seq, self._chain.head
         return Head(seq, sha256) if signer is None else signer.head(seq, sha256)
 
-    def append(self, kind: str, /, **fields: object) -> dict[str, object]:
-        """Write one record and return it as written; values are made plain, bounded and redacted first.
+    def append(self, kind: str, hiding: Mapping[str, object] | None = None, /, **fields: object) -> dict[str, object]:
+        """Write one record and return it as written; values are made plain, bounded and redacted first. What is secret
+        in `hiding` is not shown in this record either.
 
-        Where a secret was redacted, fields called `digest` or `..._digest` are keyed too, so that it cannot
-        be guessed from them; the record then says `keyed`. Raises AuditError when it is not written wholly, and when
-        a sink does not take it.
+        Where something was redacted or left out, fields called `digest` or `..._digest` are keyed too, so that it
+        cannot be guessed from them; the record then says `keyed`. Raises AuditError when it is not written wholly, and
+        when a sink does not take it.
         """
-        body = self._plain(kind, fields)
+        body = self._plain(kind, fields, hiding)
         self._after_fork()
         with self._lock:
             sealed = self._write(body)
@@ -133,25 +135,28 @@ class Trail:
             with self._translated("signed off"):
                 signer.head(self._chain.seq, self._chain.head).write(self.path.with_name(self.path.name + ".head"))
 
-    def _plain(self, kind: str, fields: Mapping[str, object]) -> dict[str, object]:
+    def _plain(
+        self, kind: str, fields: Mapping[str, object], hiding: Mapping[str, object] | None = None
+    ) -> dict[str, object]:
         if not RESERVED.isdisjoint(fields) or not all(map(str.isascii, fields)):
             raise ValueError(f"names of fields are ASCII, and none of {sorted(RESERVED)}: {sorted(fields)}")
-        body: dict[str, object] = {}
-        redacted = 0
-        for name, value in fields.items():
-            if _is_short(value) and not self._redactor.has_patterns:
-                body[name] = value  # what `plain` would make of it, at a tenth of the time: most fields are short names
-                continue
-            plainer = Plainer(self._redactor)  # one for each, so that no argument can crowd out the fields after it
-            body[name] = plainer.convert(value)
-            redacted += plainer.redacted
-        if redacted:
-            for name, value in body.items():
-                if (name == "digest" or name.endswith("_digest")) and isinstance(value, str):
-                    body[name] = self._redactor.keyed(value)
-            body["keyed"] = True
+        curtain = Curtain(self._redactor)
+        if hiding is not None:
+            Plainer(curtain).convert(hiding)
+            curtain.count = 0
+        body = _converted(fields, curtain)
+        if curtain.has_seen:  # once more: what is hidden in one place may have been shown before
+            body = _converted(fields, curtain)
+        if curtain.count:
+            self._key_digests(body)
         body["kind"], body["time"] = kind, utc(self._clock())
         return body
+
+    def _key_digests(self, body: dict[str, object]) -> None:
+        for name, value in body.items():
+            if (name == "digest" or name.endswith("_digest")) and isinstance(value, str) and value.isalnum():
+                body[name] = self._redactor.keyed(value)
+        body["keyed"] = True
 
     def _write(self, body: dict[str, object], *, is_signed: bool = False) -> Sealed:
         """Seal behind the latest record and put it into the file or the memory. The lock is held."""
@@ -200,6 +205,18 @@ class Trail:
 
     def _failed(self, verb: str, error: OSError) -> AuditError:
         return AuditError(f"audit trail {self.path} could not be {verb}: {error.strerror or error}")
+
+
+def _converted(fields: Mapping[str, object], curtain: Curtain) -> dict[str, object]:
+    body: dict[str, object] = {}
+    for name, value in fields.items():
+        if _is_short(value) and (not curtain.has_work or name in OWN):
+            body[name] = value  # what `plain` would make of it, at a tenth of the time: most fields are short names
+        elif name in OWN:
+            body[name] = own(value)
+        else:  # a budget for each, so that no argument can crowd out the fields after it
+            body[name] = Plainer(curtain, is_list_of_ours=name == "decisions").convert(value)
+    return body
 
 
 def _is_short(value: object) -> bool:

@@ -142,9 +142,9 @@ class Governor:
                 opinions = judge_code(standing.jurors, code) if refused is None else {}
                 decision = self._code_decision(standing, code, opinions) if refused is None else refused
         except (KeyboardInterrupt, SystemExit):
-            self._ledger.code(code, _INTERRUPTED, tuple(opinions.values()))
+            self._ledger.code(code, _INTERRUPTED, tuple(opinions.values()), standing.ids)
             raise
-        self._ledger.code(code, decision, tuple(opinions.values()))
+        self._ledger.code(code, decision, tuple(opinions.values()), standing.ids)
         return None if decision.verdict is Verdict.ALLOW else _refused(decision)
 
     def begin(self, agent: str, task: str) -> None:
@@ -288,7 +288,7 @@ class Governor:
                 continue
             desk, shown = case.standing.jurors[place].desk, judgement.candidate.shown()
             approval = desk.ask(shown, opinion, place, partial(misfit, check))
-            self._ledger.approval(call, approval)
+            self._ledger.approval(call, approval, call.grants)
             approvals.append(approval)
             if approval.decision.verdict is Verdict.RESPOND:
                 decision = approval.decision
@@ -302,7 +302,7 @@ class Governor:
             is_asked = opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow
             if is_asked and decision.verdict is Verdict.ALLOW:
                 approval = standing.jurors[place].desk.ask(code, opinion, place)
-                self._ledger.approval(code, approval)
+                self._ledger.approval(code, approval, standing.ids)
                 decision = approval.decision
         return decision
 
