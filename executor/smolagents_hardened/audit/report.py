@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smolagents_hardened.audit.segments import segments
-from smolagents_hardened.audit.verify import lines
+from smolagents_hardened.audit.segments import lines, whole
 
 _SHOWN_CHARS = 160
 
@@ -37,12 +36,11 @@ def timeline(path: str | Path, only: Filter | None = None, *, is_json: bool = Fa
     Shows, does not check: see `verify`. A line that is no record is shown as such. Raises OSError.
     """
     only = only or Filter()
-    for file in (*segments(Path(path)), Path(path)):
-        with file.open("rb") as stream:
-            for line in lines(stream):
-                shown = _line(line, only, is_json=is_json)
-                if shown is not None:
-                    yield neutral(shown)
+    for _, stream in whole(Path(path)):
+        for line in lines(stream):
+            shown = _line(line, only, is_json=is_json)
+            if shown is not None:
+                yield neutral(shown)
 
 
 def neutral(text: str) -> str:
