@@ -280,7 +280,16 @@ def test_what_is_written_through(path: Path, monkeypatch: pytest.MonkeyPatch, fs
     assert len(synced) == len(expected)
 
 
-@pytest.mark.parametrize("bad", [{"fsync": "sometimes"}, {"rotate_bytes": 1}, {"rotate_bytes": True}, {"sinks": (3,)}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"fsync": "sometimes"},
+        {"rotate_bytes": 1},
+        {"rotate_bytes": True},
+        {"sinks": (3,)},
+        *({"lock_timeout_s": bad} for bad in ("5", -1, float("nan"), None, True)),
+    ],
+)
 def test_odd_ways_to_keep_are_refused(bad: dict[str, object]) -> None:
     """Unknown words and numbers that make no sense."""
     with pytest.raises(ConfigError):
