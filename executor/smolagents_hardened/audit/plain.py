@@ -49,10 +49,10 @@ def plain(value: object, redactor: Redactor | None = None) -> object:
 
 def own(value: object) -> object:
     """What the record says in its own words (ids, digests, names): text is text, and no pattern changes it."""
-    if isinstance(value, str):
-        return _escape(value[:MAX_NAME_CHARS])
-    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        return [_escape(item[:MAX_NAME_CHARS]) for item in value]
+    if type(value) is str:
+        return value if value.isascii() and len(value) <= MAX_NAME_CHARS else _escape(value[:MAX_NAME_CHARS])
+    if type(value) is list and _TEXT.issuperset(map(type, value)):
+        return [own(item) for item in value]
     return plain(value)
 
 
