@@ -100,7 +100,7 @@ def _head(arguments: argparse.Namespace) -> str | Head | None:
     given: str | None = arguments.head
     if given is None:
         beside = head_path(arguments.file)
-        return Head.read(beside) if arguments.key is not None and beside.exists() else None
+        return Head.read(beside) if arguments.key is not None and beside.is_file() else None
     return given if re.fullmatch(r"[0-9a-f]{64}", given) else Head.read(Path(given))
 
 
