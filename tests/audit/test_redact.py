@@ -216,3 +216,20 @@ def test_by_name_is_a_truth_value(value: object) -> None:
     with pytest.raises(ConfigError, match="by_name"):
         Redactor.from_mapping({"by_name": value})
     assert not Redactor.from_mapping({"by_name": False}).is_secret("password", "x")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {f"password{number}": f"secret number {number}" for number in range(1_900)},
+        {"password": "x" * 10**7, "note": "x" * 10**7},
+        {"password": ["red", "eda", "dac", "act", "cte", "ted", "[re", "ed "], "note": "red" * 20_000},
+    ],
+    ids=["many", "long", "in each other"],
+)
+def test_hostile_secrets_do_not_cost_more_than_their_length(arguments: dict[str, object]) -> None:
+    """However many, long or alike the secrets of one call are, its record is made at once and stays small."""
+    started = time.process_time()
+    record = Trail().append("x", arguments=arguments)
+    assert time.process_time() - started < 5
+    assert len(json.dumps(record)) < 1_000_000

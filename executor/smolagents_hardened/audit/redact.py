@@ -33,7 +33,8 @@ _PAIRS = frozenset(
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 # How far the secrets of one record are looked for in its other texts; shorter ones stand in any text by chance.
-MIN_CHARS, MAX_CHARS, MAX_TEXTS, MAX_DEPTH, MAX_NUMBER = 3, 8 * 1024, 64, 8, 10**64
+MIN_CHARS, MAX_TEXTS, MAX_DEPTH, MAX_NUMBER = 3, 256, 8, 10**64
+PATTERN_CHARS = 256  # longer ones are searched for one by one: compiling takes a microsecond a character
 
 
 @lru_cache(maxsize=4096)
@@ -136,40 +137,38 @@ class Redactor:
 
 
 class Curtain:
-    """What one record hides: what stands under a secret's name, what fits a pattern, and the same texts wherever else
-    they occur in the record, once they were seen. Every text of others goes through `text`.
+    """What one record hides: what stands under a secret's name, what fits a pattern, and, once it is drawn, the same
+    texts wherever else they occur in the record. Every text of others goes through `text`.
 
     `count` is how much was hidden or left out. While not `has_work`, `text` would change nothing.
     """
 
-    __slots__ = ("_redactor", "_seen", "_texts", "count", "has_work", "is_secret")
+    __slots__ = ("_long", "_redactor", "_short", "_texts", "count", "has_work", "is_secret")
 
     def __init__(self, redactor: Redactor) -> None:
         self.count = 0
         self.has_work = redactor.has_patterns
         self.is_secret = redactor.is_secret
         self._redactor = redactor
-        self._texts: set[str] = set()
-        self._seen: re.Pattern[str] | None = None  # any of the texts
-
-    @property
-    def has_seen(self) -> bool:
-        """Whether there are texts to hide."""
-        return self._seen is not None
+        self._texts: set[str] | None = None  # of the secrets met so far
+        self._long: list[str] = []
+        self._short: re.Pattern[str] | None = None
 
     def text(self, text: str) -> str:
         """The text without what is to be hidden."""
         text, count = self._redactor.within(text)  # first: a pattern does not fit any more once a part is replaced
         self.count += count
-        if self._seen is not None:
-            text, count = self._seen.subn(lambda match: self._redactor.word(match[0]), text)
+        for secret in self._long:
+            self.count += secret in text
+            text = text.replace(secret, self._redactor.word(secret))
+        if self._short is not None:
+            text, count = self._short.subn(lambda match: self._redactor.word(match[0]), text)
             self.count += count
         return text
 
     def mask(self, value: object) -> dict[str, object]:
-        """What stands in the place of a secret; its texts are hidden from here on."""
-        self.count += 1
-        self._see(value)
+        """What stands in the place of a secret."""
+        self._meet(value)
         return self._redactor.mask(value)
 
     def code(self, code: str) -> str:
@@ -178,23 +177,31 @@ class Curtain:
             return code
         return snippets.masked(code, lambda name: self.is_secret(name, ""), self._word)
 
+    def draw(self) -> bool:
+        """Whether secrets were met; from here on their texts are hidden everywhere."""
+        if not self._texts:
+            return False
+        # The longest first, or a part of one would be hidden and the rest of it shown.
+        longest = sorted(self._texts, key=len, reverse=True)
+        self._long = [text for text in longest if len(text) > PATTERN_CHARS]
+        short = "|".join(re.escape(text) for text in longest if len(text) <= PATTERN_CHARS)
+        self._short = re.compile(short) if short else None
+        self.has_work = True
+        return True
+
     def keyed(self, digest: str) -> str:
         """See Redactor.keyed."""
         return self._redactor.keyed(digest)
 
     def _word(self, text: str) -> str:
-        self.count += 1
-        self._see(text)
+        self._meet(text)
         return self._redactor.word(text)
 
-    def _see(self, value: object) -> None:
-        found = (text for text in _texts(value) if len(text) >= MIN_CHARS)
-        self._texts.update(itertools.islice(found, MAX_TEXTS))
-        if not self._texts:
-            return
-        # The longest first, or a part of one would be hidden and the rest of it shown.
-        longest = sorted(self._texts, key=len, reverse=True)
-        self._seen, self.has_work = re.compile("|".join(map(re.escape, longest))), True
+    def _meet(self, value: object) -> None:
+        self.count += 1
+        self._texts = self._texts or set()
+        left = max(MAX_TEXTS - len(self._texts), 0)
+        self._texts.update(itertools.islice((text for text in _texts(value) if len(text) >= MIN_CHARS), left))
 
 
 def _texts(value: object, depth: int = 0) -> Iterator[str]:
@@ -205,10 +212,10 @@ def _texts(value: object, depth: int = 0) -> Iterator[str]:
         for item in value if depth < MAX_DEPTH else ():
             yield from _texts(item, depth + 1)
     elif isinstance(value, bytes | bytearray):
-        yield bytes(value[:MAX_CHARS]).decode("latin-1")
-        yield repr(bytes(value[:MAX_CHARS]))[2:-1]
+        yield bytes(value).decode("latin-1")
+        yield repr(bytes(value))[2:-1]
     elif isinstance(value, str):
-        yield value[:MAX_CHARS]
-        yield repr(value[:MAX_CHARS])[1:-1]
+        yield value
+        yield repr(value)[1:-1]
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield repr(value) if abs(value) < MAX_NUMBER else ""

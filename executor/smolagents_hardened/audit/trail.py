@@ -155,7 +155,7 @@ class Trail:
             Plainer(curtain).convert(hiding)
             curtain.count = 0
         body = _converted(fields, curtain)
-        if curtain.has_seen:  # once more: what is hidden in one place may have been shown before
+        if curtain.draw():  # once more: what is hidden in one place may have been shown before
             body = _converted(fields, curtain)
         if curtain.count:
             self._key_digests(body)
