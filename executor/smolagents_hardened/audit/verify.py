@@ -68,7 +68,7 @@ def _end(chain: Chain, key: Verifier | None, head: str | Head | None, *, is_head
         wanted = head.hash if isinstance(head, Head) else head
         yield Problem(chain.count, "head", f"no record has the expected hash {wanted}: cut off")
     if key is not None and chain.signed_seq == 0:
-        yield Problem(chain.count, "unsigned", f"none of {chain.total} records is signed: nothing is proven")
+        yield Problem(chain.count, "unsigned", "no record has a signature by this key: nothing is proven")
     elif key is not None and chain.signed_seq < chain.seq:
         first = chain.signed_seq + 1
         yield Problem(chain.count, "unsigned", f"records {first}..{chain.seq} at the end have no signature behind them")
