@@ -175,7 +175,7 @@ def _charter(options: Options) -> Charter:
         Wishes(
             hooks=_hooks(options.governance),
             audit=_audit(options.audit),
-            audit_options=options.audit_options,
+            audit_options=_audit_options(options.audit_options),
             approver=imported(approver) if isinstance(approver, str) and approver != "terminal" else approver,
             hook_timeout_s=options.hook_timeout_s,
             judges_managed=options.judges_managed,
@@ -185,6 +185,15 @@ def _charter(options: Options) -> Charter:
             shadow=options.shadow,
         )
     )
+
+
+def _audit_options(options: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    """As given, with sinks in the place of their import strings."""
+    if options is None or "sinks" not in options:
+        return options
+    sinks = options["sinks"]
+    listed = sinks if isinstance(sinks, list | tuple) else [sinks]
+    return {**options, "sinks": [imported(sink) if isinstance(sink, str) else sink for sink in listed]}
 
 
 def _hooks(governance: object) -> tuple[object, ...]:

@@ -66,6 +66,8 @@ class Wishes:
 def charter(wishes: Wishes) -> Charter:
     """Check everything. Raises ConfigError that names the option."""
     keeping, redactor = audit_settings(wishes.audit_options or {})
+    if wishes.audit is None and keeping.needs_file:
+        raise ConfigError("audit_options: fsync, rotate_bytes, sign_key need a file: give audit='audit.jsonl' as well")
     return Charter(
         hooks=tuple(shadow(hook) for hook in wishes.hooks) if wishes.shadow else wishes.hooks,
         audit=wishes.audit,

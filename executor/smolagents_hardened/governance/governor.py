@@ -155,9 +155,9 @@ class Governor:
             if interrupted is not None and decision.verdict is Verdict.ALLOW:
                 decision = interrupted
         except (KeyboardInterrupt, SystemExit):
-            self._ledger.code(code, CUT_SHORT, tuple(opinions.values()))
+            self._ledger.code(code, CUT_SHORT, tuple(opinions.values()), standing.ids)
             raise
-        self._ledger.code(code, decision, tuple(opinions.values()))
+        self._ledger.code(code, decision, tuple(opinions.values()), standing.ids)
         return None if decision.verdict is Verdict.ALLOW else _refused(decision)
 
     def begin(self, agent: str, task: str) -> None:
@@ -314,7 +314,7 @@ class Governor:
             prompt = opinion.decision.prompt
             if any(approval.answers(place, prompt, call) for approval in approvals):
                 continue
-            desk, record = case.standing.jurors[place].desk, partial(self._ledger.approval, call)
+            desk, record = case.standing.jurors[place].desk, partial(self._ledger.approval, call, grants=call.grants)
             approval = desk.ask(judgement.candidate.shown(), opinion, place, record, partial(misfit, check))
             approvals.append(approval)
             if approval.decision.verdict is Verdict.RESPOND:
@@ -328,7 +328,7 @@ class Governor:
         for place, opinion in opinions.items():
             is_asked = opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow
             if is_asked and decision.verdict is Verdict.ALLOW:
-                desk, record = standing.jurors[place].desk, partial(self._ledger.approval, code)
+                desk, record = standing.jurors[place].desk, partial(self._ledger.approval, code, grants=standing.ids)
                 decision = desk.ask(code, opinion, place, record).decision
         return decision
 

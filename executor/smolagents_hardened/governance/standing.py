@@ -71,11 +71,11 @@ class Standing:
             self.mark(labels)
 
     def standing(self, now: float) -> Decision | None:
-        """A denial when one of the grants does not stand any more."""
+        """A denial, whose rule is the grant's id, when one of the grants does not stand any more."""
         for grant in self.grants:
             refused = grant.standing(now)
             if refused is not None:
-                return refused
+                return replace(refused, rule=grant.delegation.id)
         return None
 
     def overdrawn(self, agent: str) -> Decision | None:
@@ -83,7 +83,7 @@ class Standing:
         for grant in self.grants:
             stop = grant.meter.overdrawn(agent)
             if stop is not None:
-                return stop
+                return replace(stop, rule=grant.delegation.id)
         return None
 
 
@@ -128,7 +128,7 @@ class Charge:
         for grant in self.grants:
             refused = grant.refusal(call, self.cost, now, monotonic)
             if refused is not None:
-                return refused
+                return replace(refused, rule=grant.delegation.id)
         return None
 
     def take(self, call: ToolCall, monotonic: float) -> Decision | None:
@@ -138,7 +138,7 @@ class Charge:
             if refused is not None:
                 for charged in self.grants[:place]:
                     charged.meter.refund(call, self.cost)
-                return refused
+                return replace(refused, rule=grant.delegation.id)
         return None
 
     def took(self, call: ToolCall, wall_s: float) -> None:
