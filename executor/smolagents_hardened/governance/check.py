@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,7 @@ from smolagents_hardened.governance import cedar
 from smolagents_hardened.governance.call import FINAL_ANSWER
 from smolagents_hardened.governance.policy import Contents, compile_policy
 from smolagents_hardened.governance.policy_file import read, read_text
-from smolagents_hardened.governance.rules import EFFECTS, Rule
+from smolagents_hardened.governance.rules import EFFECTS, Rule, is_glob
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,10 @@ def _line(rule: Rule) -> str:
 
 
 def _oddities(contents: Contents) -> list[tuple[Rule, str]]:
-    ordered = sorted(contents.rules, key=lambda rule: EFFECTS.index(rule.effect))
     found = []
-    for place, rule in enumerate(ordered):
-        earlier = next((other for other in ordered[:place] if _covers(other, rule)), None)
-        if earlier is not None:
-            found.append((rule, f"rule {rule.number} can never decide: rule {earlier.number} fits whenever it does"))
+    for rule, earlier in _covered(contents.rules):
+        found.append((rule, f"rule {rule.number} can never decide: rule {earlier.number} fits whenever it does"))
+    for rule in contents.rules:
         tools = contents.tools
         if tools is not None and not any(rule.names(tool) for tool in (*tools, FINAL_ANSWER)):
             found.append((rule, f"rule {rule.number} is about {rule.tool!r}, which is none of `tools`"))
@@ -64,27 +62,32 @@ def _oddities(contents: Contents) -> list[tuple[Rule, str]]:
     return sorted(found, key=lambda one: one[0].number)
 
 
-def _covers(strict: Rule, rule: Rule) -> bool:
-    """Whether the first fits every call that the second fits, as far as their texts show it."""
-    patterns = ((strict.tool, rule.tool), (strict.agent, rule.agent), (strict.delegation, rule.delegation))
-    if not all(_is_wider(wide, narrow) for wide, narrow in patterns) or not strict.after <= rule.after:
-        return False
-    if strict.cel is not None and strict.raw.get("cel") != rule.raw.get("cel"):
-        return False
-    wide_when, narrow_when = strict.raw.get("when", {}), rule.raw.get("when", {})
-    is_same = strict.effect == rule.effect or strict.effect != "allow"
-    return is_same and all(
-        name in narrow_when and predicates.items() <= narrow_when[name].items()
-        for name, predicates in _hashable(wide_when).items()
-        for narrow_when in [_hashable(narrow_when)]
-    )
+def _covered(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Rule]]:
+    """Rules that can never decide, each with one that fits whenever it does and is asked before it.
+
+    Compared are only rules whose tools can be the same ones: a file of many tools is looked over in one go.
+    """
+    asked: dict[str, list[tuple[Rule, frozenset[tuple[str, ...]]]]] = {}
+    for rule in sorted(rules, key=lambda rule: EFFECTS.index(rule.effect)):
+        demands = _demands(rule)
+        names = [rule.tool] if rule.tool in asked else []
+        names += [name for name in asked if name != rule.tool and is_glob(name) and _is_wider(name, rule.tool)]
+        for other, wanted in (one for name in names for one in asked[name]):
+            # An allow rule needs every doubt gone, so what doubt lets through it does not cover.
+            if wanted <= demands and (other.effect == rule.effect or other.effect != "allow"):
+                yield rule, other
+                break
+        asked.setdefault(rule.tool, []).append((rule, demands))
 
 
-def _hashable(when: dict[str, dict[str, object]]) -> dict[str, dict[str, str]]:
-    return {name: {key: repr(value) for key, value in table.items()} for name, table in when.items()}
+def _demands(rule: Rule) -> frozenset[tuple[str, ...]]:
+    """What must be true of a call beyond its tool; a rule with fewer of the same demands fits more calls."""
+    when: dict[str, dict[str, object]] = rule.raw.get("when", {})
+    made = {("when", name, key, repr(value)) for name, table in when.items() for key, value in table.items()}
+    made |= {("after", label) for label in rule.after}
+    patterns = {"agent": rule.agent, "delegation": rule.delegation, "cel": str(rule.raw.get("cel", "*"))}
+    return frozenset(made | {(name, pattern) for name, pattern in patterns.items() if pattern != "*"})
 
 
 def _is_wider(wide: str, narrow: str) -> bool:
-    if wide in ("*", narrow):
-        return True
-    return not re.search(r"[*?\[]", narrow) and fnmatchcase(narrow, wide)
+    return wide == "*" or (not is_glob(narrow) and fnmatchcase(narrow, wide))

@@ -87,7 +87,12 @@ class Rule:
 def _matches(pattern: str, name: str) -> bool:
     if pattern == "*" or pattern == name:
         return True
-    return _GLOB.search(pattern) is not None and fnmatch.fnmatchcase(name, pattern)
+    return is_glob(pattern) and fnmatch.fnmatchcase(name, pattern)
+
+
+def is_glob(pattern: str) -> bool:
+    """Whether it stands for more than the one name it spells."""
+    return _GLOB.search(pattern) is not None
 
 
 class Spelled(dict[str, tuple[object, ...]]):
