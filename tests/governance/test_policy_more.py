@@ -1,10 +1,11 @@
-"""Policies beyond names: URLs, paths, Unicode, YAML, labels, reload, shadow; what a file may not do to us."""
+"""Policies beyond names and values: YAML, labels, reload, shadow; what a file may not do to us."""
 
 from __future__ import annotations
 
 import json
 import time
-from pathlib import Path, PurePosixPath
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from tests.governance.governed import bench, tool_call
@@ -15,109 +16,6 @@ from smolagents_hardened.governance.hooks import Decision, shadow
 from smolagents_hardened.governance.policy import Policy
 from smolagents_hardened.governance.reload import PolicyFile
 from smolagents_hardened.governance.served import Refused, Value
-
-GOOD_URL = {"url": {"scheme": ["https"], "host": ["api.good.org", "*.cdn.org"], "port": [443]}}
-
-
-def fits(predicates: dict[str, object], value: object, effect: str = "allow") -> bool:
-    """Whether a rule of this effect fits a call with this value."""
-    rule = {"tool": "t", "effect": effect, "when": {"x": predicates}}
-    policy = Policy.from_mapping({"default": "allow" if effect != "allow" else "deny", "rule": [rule]})
-    return policy.before_tool_call(tool_call("t", x=value)).rule != "default"
-
-
-@pytest.mark.parametrize(
-    ("url", "is_good"),
-    [
-        ("https://api.good.org/x?y=1", True),
-        ("HTTPS://API.GOOD.ORG:443/x", True),
-        ("https://a.b.cdn.org/", True),
-        ("https://cdn.org/", False),
-        ("https://api.good.org.evil.org/", False),
-        ("https://notapi.good.org/", False),
-        ("http://api.good.org/", False),
-        ("https://api.good.org:8443/", False),
-        ("api.good.org", False),
-        (3, False),
-    ],
-)
-def test_urls_are_judged_by_their_parts(url: object, is_good: bool) -> None:
-    """Scheme, host (exact, or below a domain) and port, by a real parser."""
-    assert fits(GOOD_URL, url) is is_good
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://api.good.org\\@evil.org/",
-        "https://api.good.org@evil.org/",
-        "https://user:pw@api.good.org/",
-        "https://api.good.org%2eevil.org/",
-        "https://api.good.org\t.evil.org/",
-        " https://api.good.org/",
-        "https://api.good.org/ x",
-        "https:///api.good.org/",
-        "https://api.good.org:port/",
-        "https://ａｐｉ.good.org/",
-        "https://2130706433/",
-        "https://127.1/",
-        "https://0x7f.0.0.1/",
-        "https://[::ffff:7f00:1%25eth0]/",
-        "https://-api.good.org/",
-        "https://a..good.org/",
-        "//api.good.org/",
-    ],
-)
-def test_a_doubtful_url_is_on_nobodys_side(url: str) -> None:
-    """What readers disagree about is not allowed by an allow rule, and is caught by a deny rule for anything."""
-    assert not fits({"url": {"host": ["api.good.org"]}}, url)
-    assert fits({"url": {"host": ["unrelated.org"]}}, url, "deny")
-
-
-@pytest.mark.parametrize(
-    ("path", "allow", "deny"),
-    [
-        ("/data/x", True, True),
-        ("/data", True, True),
-        ("/data/./x//y", True, True),
-        (PurePosixPath("/data/x"), True, True),
-        ("/database", False, False),
-        ("/etc/passwd", False, False),
-        ("/data/../etc/passwd", False, True),
-        ("data/x", False, True),
-        ("//data/x", False, True),
-        ("~/x", False, True),
-        ("/data/\0x", False, True),
-        ("/data/．．/x", False, True),
-        (7, False, False),
-    ],
-)
-def test_paths_below_a_root(path: object, allow: bool, deny: bool) -> None:
-    """A path is below a root by its text; what cannot be told is allowed by no rule and denied by each."""
-    assert (fits({"below": "/data"}, path), fits({"below": "/data"}, path, "deny")) == (allow, deny)
-
-
-@pytest.mark.parametrize(
-    ("text", "allow", "deny"), [("rm", True, True), ("ｒｍ", False, True), ("\ud800", False, True)]
-)
-def test_unicode_has_no_second_spelling(text: str, allow: bool, deny: bool) -> None:
-    """Text fits an allow rule only in every form, any other rule in one; no Unicode at all is doubt."""
-    assert (fits({"regex": "rm"}, text), fits({"regex": "rm"}, text, "deny")) == (allow, deny)
-
-
-@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|a)*$", r"(.*a){25}", r"([a-z]+)*\d"])
-def test_no_pattern_is_catastrophic(pattern: str) -> None:
-    """Patterns that make a backtracking engine run for ever take time in proportion to the text."""
-    started = time.monotonic()
-    fits({"regex": pattern}, "a" * 50_000 + "!")
-    assert time.monotonic() - started < 2
-
-
-@pytest.mark.parametrize("pattern", [r"(a)\1", r"(?=a)b", "a" * 3000, "((a{100}){100}){100}"])
-def test_patterns_that_cannot_be_bounded_are_refused(pattern: str) -> None:
-    """Back references, look-around, huge patterns: the file is no policy."""
-    with pytest.raises(ConfigError, match="regex"):
-        fits({"regex": pattern}, "a")
 
 
 def test_respond_and_modify_are_effects() -> None:
@@ -131,11 +29,42 @@ def test_respond_and_modify_are_effects() -> None:
         assert it.serve() == Value({"ran": {"city": "Rome"}})
 
 
+def test_what_a_rule_answers_is_its_own() -> None:
+    """What a caller does to the value of a rule does not change the next answer."""
+    rules = [{"tool": "time", "effect": "respond", "value": ["noon"]}]
+    with bench(Policy.from_mapping({"default": "deny", "rule": rules})) as it:
+        first = it.serve(tool_call("time"))
+        assert isinstance(first, Value)
+        first.value.append("changed")  # type: ignore[attr-defined]
+        assert it.serve(tool_call("time")) == Value(["noon"])
+
+
 def test_a_tool_that_the_policy_does_not_know_is_denied() -> None:
     """With `tools`, any other name is denied whatever the default and whatever glob allows it."""
     policy = Policy.from_mapping({"default": "allow", "tools": ["a"], "rule": [{"tool": "*", "effect": "allow"}]})
     said = [policy.before_tool_call(tool_call(name)) for name in ("a", "b", "final_answer")]
     assert [(one.verdict.value, one.code) for one in said] == [("allow", ""), ("deny", "unknown_tool"), ("allow", "")]
+
+
+@pytest.mark.parametrize(
+    "rules", [[("allow", "write")], [("deny", "write"), ("allow", "*")], [("ask", "write")], [("stop", "read")]]
+)
+def test_no_rule_opens_a_tool_that_is_none_of_tools(rules: list[tuple[str, str]]) -> None:
+    """`tools` binds: whatever a rule says of another tool, by its name or a glob, a call of it is denied."""
+    made = [{"effect": effect, "tool": tool, "when": {"x": {"equals": 1}}} for effect, tool in rules]
+    policy = Policy.from_mapping({"default": "allow", "tools": ["read"], "rule": made})
+    for x in (1, 2):
+        assert policy.before_tool_call(tool_call("write", x=x)).verdict == "deny"
+    assert policy.before_tool_call(tool_call("read", x=2)).verdict == "allow"
+
+
+@pytest.mark.parametrize("effect", ["ask", "stop", "allow"])
+def test_final_answer_is_never_foreign(effect: str) -> None:
+    """A glob reaches final_answer with `tools` as it does without."""
+    rules = [{"tool": "*", "effect": effect}]
+    for top in ({}, {"tools": ["read"]}):
+        policy = Policy.from_mapping({"default": "deny", "rule": rules, **top})
+        assert policy.before_tool_call(tool_call("final_answer")).verdict == effect
 
 
 def test_rules_match_on_the_delegation() -> None:
@@ -271,6 +200,15 @@ def test_cel_says_what_predicates_cannot(expression: str, allow: bool) -> None:
     """An allow rule needs true: false, an error and any other value do not fit."""
     policy = Policy.from_mapping({"default": "deny", "rule": [{"tool": "*", "effect": "allow", "cel": expression}]})
     assert (policy.before_tool_call(tool_call("pay", amount=50)).verdict == "allow") is allow
+
+
+@pytest.mark.parametrize("value", [{"rm -rf /"}, Decimal(1), b"rm", float("nan"), {1: 2}])
+def test_cel_judges_no_stand_in(value: object) -> None:
+    """A value that CEL has no value for is doubt, not the text of its type."""
+    rule = {"tool": "*", "effect": "allow", "cel": "!(string(args.x).contains('rm')) || true"}
+    policy = Policy.from_mapping({"default": "deny", "rule": [rule]})
+    assert policy.before_tool_call(tool_call("t", x="ls")).verdict == "allow"
+    assert policy.before_tool_call(tool_call("t", x=value)).verdict == "deny"
 
 
 def test_cel_that_cannot_tell_denies_in_a_deny_rule() -> None:

@@ -83,10 +83,11 @@ def _covered(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Rule]]:
 def _demands(rule: Rule) -> frozenset[tuple[str, ...]]:
     """What must be true of a call beyond its tool; a rule with fewer of the same demands fits more calls."""
     when: dict[str, dict[str, object]] = rule.raw.get("when", {})
-    made = {("when", name, key, repr(value)) for name, table in when.items() for key, value in table.items()}
-    made |= {("after", label) for label in rule.after}
     patterns = {"agent": rule.agent, "delegation": rule.delegation, "cel": str(rule.raw.get("cel", "*"))}
-    return frozenset(made | {(name, pattern) for name, pattern in patterns.items() if pattern != "*"})
+    made: list[tuple[str, ...]] = [(name, pattern) for name, pattern in patterns.items() if pattern != "*"]
+    made += [("after", label) for label in rule.after]
+    made += [("when", name, key, repr(value)) for name, table in when.items() for key, value in table.items()]
+    return frozenset(made)
 
 
 def _is_wider(wide: str, narrow: str) -> bool:

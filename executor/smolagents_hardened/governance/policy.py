@@ -4,7 +4,7 @@
 
     default = "deny"                  # or "allow"; must be said
     mode = "enforce"                  # or "shadow": judged and recorded, without effect
-    tools = ["read_file", "fetch"]    # optional: a call of any other tool is denied, whatever the default
+    tools = ["read_file", "fetch"]    # optional: a call of any other tool is denied, whatever the rules say
 
     [[rule]]
     id = "data-only"                  # optional, for records and messages
@@ -29,7 +29,7 @@
     fetch = 0.5
 
 Every rule that fits counts; the strictest effect wins (the order above), and of that the first rule. `final_answer` is
-judged like any tool, but neither the default nor `tools` catches it unless a rule says its name.
+judged like any tool, but `tools` never catches it, and the default only if a rule says its name.
 """
 
 from __future__ import annotations
@@ -145,23 +145,26 @@ class Policy:
     def _default(self, tool: str) -> Decision:
         contents = self.contents
         is_spared = tool == FINAL_ANSWER and FINAL_ANSWER not in self._names
-        if contents.tools is not None and tool not in contents.tools and not is_spared:
+        if self._is_foreign(tool):
             return self._unknown
         return self._allowed if contents.default == "allow" or is_spared else self._denied
 
     def _about(self, tool: str) -> tuple[Rule, ...]:
         found = self._by_tool.get(tool)
         if found is None:
-            tools = self.contents.tools
-            is_foreign = tools is not None and tool not in tools and tool not in self._names
+            is_foreign = self._is_foreign(tool)
             found = tuple(rule for rule in self._rules if rule.names(tool) and not (is_foreign and _widens(rule)))
             if len(self._by_tool) < _CACHED_TOOLS:
                 self._by_tool[tool] = found
         return found
 
+    def _is_foreign(self, tool: str) -> bool:
+        tools = self.contents.tools
+        return tools is not None and tool not in tools and tool != FINAL_ANSWER
+
 
 def _widens(rule: Rule) -> bool:
-    """Whether it lets calls through: what `tools` does not know, no glob of such a rule may reach."""
+    """Whether it may let a call through: what `tools` does not know, no such rule reaches."""
     return rule.effect in ("allow", "modify", "respond", "ask")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.cel import Expression
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.predicates import ABSENT, Predicate, predicate, spellings
+from smolagents_hardened.governance.predicates import Predicate, fits_absent, predicate, spellings
 
 EFFECTS = ("stop", "deny", "ask", "respond", "modify", "allow")  # the strictest first
 ON_TIMEOUT = ("deny", "allow", "stop")
@@ -41,7 +42,7 @@ class Rule:
     agent: str
     delegation: str
     after: frozenset[str]
-    when: tuple[tuple[str, tuple[Predicate, ...]], ...]
+    when: tuple[tuple[str, tuple[Predicate, ...], bool], ...]  # the argument, its predicates, whether absence fits
     known: tuple[tuple[str, bool], ...]
     cel: Expression | None
     effect: str
@@ -58,8 +59,9 @@ class Rule:
             return False
         if self.delegation != "*" and not _matches(self.delegation, "/".join(call.delegation)):
             return False
-        for argument, predicates in self.when:
-            if not _holds(predicates, spelled[argument], is_lax):
+        for argument, predicates, is_absent_fine in self.when:
+            texts = spelled[argument]
+            if not (_holds(predicates, texts, is_lax) if texts else is_absent_fine):
                 return False
         return (not self.known and self.cel is None) or self._fits_beyond(call, is_lax)
 
@@ -76,7 +78,9 @@ class Rule:
     def decide(self, call: ToolCall) -> Decision:
         """What follows for a call that it fits."""
         if self.effect == "modify":
-            return replace(self.decision, arguments={**call.arguments, **self.changes})
+            return replace(self.decision, arguments={**call.arguments, **deepcopy(self.changes)})
+        if self.effect == "respond":  # a copy: whoever gets it may change it
+            return replace(self.decision, value=deepcopy(self.decision.value))
         return self.decision
 
     @staticmethod
@@ -96,14 +100,15 @@ def is_glob(pattern: str) -> bool:
 
 
 class Spelled(dict[str, tuple[object, ...]]):
-    """The spellings of a call's arguments by name, found out for the first rule that asks."""
+    """The spellings of a call's arguments by name, found out for the first rule that asks; none of one not given."""
 
     def __init__(self, arguments: Mapping[str, object]) -> None:
         super().__init__()
         self._arguments = arguments
 
     def __missing__(self, argument: str) -> tuple[object, ...]:
-        found = self[argument] = spellings(self._arguments.get(argument, ABSENT))
+        given = self._arguments
+        found = self[argument] = spellings(given[argument]) if argument in given else ()
         return found
 
 
@@ -192,7 +197,8 @@ def _when(raw: Mapping[str, Any], where: str) -> tuple[tuple[Any, ...], tuple[tu
             known.append((argument, table["known"]))
         if rest:
             place = f"{where}, when.{argument}"
-            compiled.append((argument, tuple(predicate(name, wanted, place) for name, wanted in rest.items())))
+            made = tuple(predicate(name, wanted, place) for name, wanted in rest.items())
+            compiled.append((argument, made, fits_absent(rest)))
     return tuple(compiled), tuple(known)
 
 
