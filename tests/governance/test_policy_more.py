@@ -171,7 +171,47 @@ BAD_FILES = {
     "nan.json": ('{"default": NaN}', "NaN"),
     "twice.json": ('{"default": "deny", "default": "allow"}', "repeated"),
     "latin.toml": (b"default = '\xff'", "cannot be read"),
+    "price.toml": (f'default = "deny"\n[prices]\na = 1{"0" * 400}\n', "line 3: numbers are finite"),
+    "calls.json": (f'{{"default": "deny", "budget": [{{"calls": 1{"0" * 400}}}]}}', "line 1: numbers are finite"),
+    "value.json": (
+        f'{{"default": "deny", "rule": [{{"tool": "a", "effect": "respond", "value": {"[" * 250 + "]" * 250}}}]}}',
+        "nested deeper",
+    ),
+    "dotted.toml": (f'default = "deny"\nprices{".a" * 3000} = 1\n', "line 2: nested deeper"),
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("12", 12), ("-1.5", -1.5), ("1e3", 1000.0), ("999999999999999999", 999999999999999999)]
+)
+def test_yaml_reads_plain_numbers(tmp_path: Path, text: str, value: float) -> None:
+    """What every reader takes for a number is one, and names with digits in them are texts."""
+    for plain, wanted in ((text, value), ("10.0.0.1", "10.0.0.1"), ("v1", "v1"), ("1st", "1st")):
+        (tmp_path / "p.yaml").write_text(f"default: deny\nrule: [{{tool: t, effect: respond, value: {plain}}}]\n")
+        assert Policy.from_file(tmp_path / "p.yaml").contents.rules[0].raw["value"] == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["12345678901234567890", "1_000", "1_0.5", "2001-12-14", "2001-12-14 10:00:00", "010", "0x1F", "1:30", "1e9999"],
+)
+def test_yaml_wants_quotes_where_readers_disagree(tmp_path: Path, text: str) -> None:
+    """What looks like a number or a date and is not read as one is refused, never silently a text."""
+    (tmp_path / "p.yaml").write_text(f"default: deny\nrule: [{{tool: t, effect: respond, value: {text}}}]\n")
+    with pytest.raises(ConfigError, match=r"line 2: readers disagree.*quote it"):
+        Policy.from_file(tmp_path / "p.yaml")
+    (tmp_path / "p.yaml").write_text(f"default: deny\nrule: [{{tool: t, effect: respond, value: '{text}'}}]\n")
+    assert Policy.from_file(tmp_path / "p.yaml").contents.rules[0].raw["value"] == text
+
+
+@pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), [[]] * 1])
+def test_data_is_bounded_like_a_file(value: object) -> None:
+    """A policy made of plain data is held to the same numbers and depth."""
+    for _ in range(40 if isinstance(value, list) else 0):
+        value = [value]
+    rule = {"tool": "t", "effect": "respond", "value": value}
+    with pytest.raises(ConfigError, match=r"policy: (numbers|nested)"):
+        Policy.from_mapping({"default": "deny", "rule": [rule]})
 
 
 @pytest.mark.parametrize("name", BAD_FILES)

@@ -6,6 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
+from smolagents_hardened.host_text import neutral, presentable
+
+_MAX_LINE_BYTES = 4_000
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
@@ -26,6 +30,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions.add_parser("schema", help="the JSON schema of a policy file").set_defaults(command=_schema)
 
 
+def _say(text: str) -> None:
+    """A line of what others have written, so that no terminal obeys it and any can show it."""
+    print(neutral(presentable(text, _MAX_LINE_BYTES)))
+
+
 def _schema(_arguments: argparse.Namespace) -> int:
     from smolagents_hardened.governance.policy_schema import schema
 
@@ -38,7 +47,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     findings = check(arguments.file)
     for finding in findings:
-        print(f"{'error' if finding.is_error else 'warning'}: {finding.message}")
+        _say(f"{'error' if finding.is_error else 'warning'}: {finding.message}")
     errors = sum(finding.is_error for finding in findings)
     if not errors:
         from smolagents_hardened.governance.reload import load
@@ -49,21 +58,19 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _test(arguments: argparse.Namespace) -> int:
-    from smolagents_hardened.audit.report import neutral
     from smolagents_hardened.governance.cases import try_cases
     from smolagents_hardened.governance.reload import load
 
     tried = try_cases(load(arguments.file), arguments.cases)
     for one in tried:
         expected = "" if one.is_right else f"; not {one.expected}"
-        print(neutral(f"{'ok  ' if one.is_right else 'FAIL'} {one}{expected}"))
+        _say(f"{'ok  ' if one.is_right else 'FAIL'} {one}{expected}")
     wrong = sum(not one.is_right for one in tried)
     print(f"{len(tried) - wrong} of {len(tried)} cases as expected")
     return 1 if wrong else 0
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from smolagents_hardened.audit.report import neutral
     from smolagents_hardened.governance.cases import replay
     from smolagents_hardened.governance.reload import load
 
@@ -76,6 +83,6 @@ def _replay(arguments: argparse.Namespace) -> int:
         else:
             said = f"now {one.decision.verdict} by {one.decision.rule}: {one.decision.reason}"
         if arguments.all or kind != "same":
-            print(neutral(f"record {one.seq}: {one.tool} was {one.was}, {said}"))
+            _say(f"record {one.seq}: {one.tool} was {one.was}, {said}")
     print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
     return 1 if counts["different"] else 0

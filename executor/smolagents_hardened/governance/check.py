@@ -9,10 +9,13 @@ from pathlib import Path
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance import cedar
+from smolagents_hardened.governance.budget import INPUT, OUTPUT
 from smolagents_hardened.governance.call import FINAL_ANSWER
 from smolagents_hardened.governance.policy import Contents, compile_policy
 from smolagents_hardened.governance.policy_file import read, read_text
-from smolagents_hardened.governance.rules import EFFECTS, Rule, is_glob
+from smolagents_hardened.governance.rules import EFFECTS, Faults, Rule, is_glob
+
+Place = tuple[str, str | int]  # of a member: the key at the top, and the place (from 0) or name below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,41 +28,52 @@ class Finding:
 
 def check(path: Path) -> list[Finding]:
     """Everything that is wrong or odd about a file, errors first."""
-    problems: list[str] = []
-    if path.suffix == cedar.SUFFIX:
-        return _check_cedar(path)
+    faults = Faults()
     try:
-        contents = compile_policy(read(path), str(path), problems)
+        if path.suffix == cedar.SUFFIX:
+            return [Finding(problem, True) for problem in cedar.problems_of(read_text(path), str(path))]
+        document = read(path)
+        contents = compile_policy(document, str(path), faults)
     except ConfigError as error:
         return [Finding(str(error), True)]
-    findings = [Finding(problem, True) for problem in problems]
+    findings = [Finding(fault, True) for fault in faults]
     if contents is not None:
-        findings += [Finding(f"{path}{_line(rule)}: {message}", False) for rule, message in _oddities(contents)]
+        found = sorted(_oddities(contents), key=lambda one: document.line(*one[0]))
+        findings += [Finding(f"{document.at(path, *place)}: {message}", False) for place, message in found]
     return findings
 
 
-def _check_cedar(path: Path) -> list[Finding]:
-    try:
-        return [Finding(problem, True) for problem in cedar.problems_of(read_text(path), str(path))]
-    except ConfigError as error:
-        return [Finding(str(error), True)]
-
-
-def _line(rule: Rule) -> str:
-    return f", line {rule.line}" if rule.line else ""
-
-
-def _oddities(contents: Contents) -> list[tuple[Rule, str]]:
-    found = []
+def _oddities(contents: Contents) -> Iterator[tuple[Place, str]]:
     for rule, earlier in _covered(contents.rules):
-        found.append((rule, f"rule {rule.number} can never decide: rule {earlier.number} fits whenever it does"))
+        told = f"rule {rule.number} can never decide: rule {earlier.number} fits whenever it does"
+        yield ("rule", rule.number - 1), told
     for rule in contents.rules:
-        tools = contents.tools
-        if tools is not None and not any(rule.names(tool) for tool in (*tools, FINAL_ANSWER)):
-            found.append((rule, f"rule {rule.number} is about {rule.tool!r}, which is none of `tools`"))
         if rule.effect == contents.default == "allow" and rule.tool != FINAL_ANSWER:
-            found.append((rule, f"rule {rule.number} allows what the default allows anyway"))
-    return sorted(found, key=lambda one: one[0].number)
+            yield ("rule", rule.number - 1), f"rule {rule.number} allows what the default allows anyway"
+        for argument, low, high in _crossed(rule):
+            yield ("rule", rule.number - 1), f"rule {rule.number} fits no {argument}: {low} is more than {high}"
+    if contents.tools is not None:
+        known = (*contents.tools, FINAL_ANSWER)
+        for place, tool in _named(contents):
+            if not any(fnmatchcase(name, tool) for name in known):
+                what = f"{place[0]} {place[1] + 1}" if isinstance(place[1], int) else "a price"
+                yield place, f"{what} is about {tool!r}, which is none of `tools`"
+
+
+def _named(contents: Contents) -> Iterator[tuple[Place, str]]:
+    """Every tool that is spoken of, and where."""
+    yield from ((("rule", rule.number - 1), rule.tool) for rule in contents.rules)
+    yield from ((("label", place), label.tool) for place, label in enumerate(contents.labels))
+    yield from ((("budget", place), budget.tool) for place, budget in enumerate(contents.budgets))
+    yield from ((("prices", tool), tool) for tool in contents.prices if tool not in (INPUT, OUTPUT))
+
+
+def _crossed(rule: Rule) -> Iterator[tuple[str, str, str]]:
+    """Bounds that no value is within."""
+    for argument, table in rule.raw.get("when", {}).items():
+        for low, high in (("min", "max"), ("min_length", "max_length")):
+            if low in table and high in table and table[low] > table[high]:
+                yield argument, low, high
 
 
 def _covered(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Rule]]:
