@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.governance.governed import bench, tool_call
 
 from smolagents_hardened.cli import main
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance import policy_file
 from smolagents_hardened.governance.hooks import Decision, shadow
 from smolagents_hardened.governance.policy import Policy
 from smolagents_hardened.governance.reload import PolicyFile
@@ -118,6 +120,88 @@ def test_a_changed_file_is_in_force_at_the_next_call(tmp_path: Path) -> None:
         loads = [r for r in it.trail.records() if r["kind"] == "policy_load"]
     assert ["error" in load for load in loads] == [False, False, True, True, False]
     assert len({load["digest"] for load in loads}) == 2
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_a_change_that_keeps_time_and_size_is_seen(
+    tmp_path: Path, is_old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file rewritten in place with its times and size kept, or within one tick of its clock, is in force at once."""
+    path = tmp_path / "p.toml"
+    path.write_text('default = "allow"')
+    if is_old:
+        monkeypatch.setattr(time, "time_ns", lambda: path.stat().st_ctime_ns + 10**10)
+    before = path.stat()
+    with bench(PolicyFile(path)) as it:
+        assert isinstance(it.serve(), Value)
+        path.write_text('default = "deny" ')
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        if not is_old:  # as if the clock of the file system stood still
+            monkeypatch.setattr(os, "stat", lambda *_: before)
+        assert isinstance(it.serve(), Refused)
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once its last change is long ago, a call costs one look at the file's facts."""
+    path = tmp_path / "p.toml"
+    path.write_text('default = "allow"')
+    monkeypatch.setattr(time, "time_ns", lambda: path.stat().st_ctime_ns + 10**10)
+    with bench(PolicyFile(path)) as it:
+        monkeypatch.setattr(policy_file, "read_text", None)
+        assert isinstance(it.serve(), Value)
+
+
+@pytest.mark.parametrize(
+    ("failing", "error", "cause"),
+    [
+        ("read_text", ConfigError("cannot be read"), OSError(24, "Too many open files")),
+        ("parse", OverflowError("too large"), None),
+        ("parse", ConfigError("nested too deep"), RecursionError()),
+    ],
+)
+def test_what_fails_for_a_moment_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, error: Exception, cause: Exception | None
+) -> None:
+    """A change that meets a passing failure, of whatever kind, is on record as such, and in force when it has passed."""
+    path = tmp_path / "p.toml"
+    path.write_text('default = "allow"\n')
+
+    def fails(*_: object) -> None:
+        raise error from cause
+
+    with bench(PolicyFile(path)) as it:
+        path.write_text('default = "deny"\n# stricter\n')
+        with monkeypatch.context() as patch:
+            patch.setattr(policy_file, failing, fails)
+            assert isinstance(it.serve(), Value)
+        assert isinstance(it.serve(), Refused)
+        loads = [record for record in it.trail.records() if record["kind"] == "policy_load"]
+    assert [str(error) in str(load.get("error")) for load in loads] == [False, True, False]
+
+
+def test_a_text_that_is_no_policy_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the file is looked at: a large one takes seconds."""
+    path = tmp_path / "p.toml"
+    path.write_text('default = "allow"\n')
+    with bench(PolicyFile(path)) as it:
+        path.write_text("default = ?\n")
+        it.serve()
+        monkeypatch.setattr(policy_file, "parse", None)
+        assert isinstance(it.serve(), Value)
+        assert "error" in [record for record in it.trail.records() if record["kind"] == "policy_load"][-1]
+
+
+def test_a_relative_path_is_that_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that changes the working directory puts no other directory's policy.toml in force."""
+    for name, default in (("ours", "deny"), ("cloned", "allow")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "policy.toml").write_text(f'default = "{default}"\n')
+    monkeypatch.chdir(tmp_path / "ours")
+    with bench(PolicyFile("policy.toml")) as it:
+        monkeypatch.chdir(tmp_path / "cloned")
+        assert isinstance(it.serve(), Refused)
+        (tmp_path / "ours" / "policy.toml").write_text('default = "allow"\n')
+        assert isinstance(it.serve(), Value)
 
 
 # ---- YAML and other files -------------------------------------------------------------------------------------
