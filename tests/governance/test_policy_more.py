@@ -364,29 +364,3 @@ def test_check_finds_every_error_and_dead_rules(tmp_path: Path, capsys: pytest.C
     said = capsys.readouterr().out
     assert "line 6: rule 2 can never decide: rule 1" in said
     assert "line 9: rule 3 is about 'write', which is none of `tools`" in said
-
-
-def test_cases_and_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`test` compares cases with verdicts; `replay` tells which recorded calls would have ended otherwise."""
-    from smolagents_hardened.audit.trail import Trail
-
-    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
-    old.write_text('default = "allow"\n')
-    new.write_text('default = "deny"\n[[rule]]\ntool = "weather"\neffect = "allow"\nwhen.city.equals = "Paris"\n')
-    cases = tmp_path / "cases.toml"
-    cases.write_text(
-        '[[case]]\ntool="weather"\nexpect="allow"\narguments={city="Paris"}\n[[case]]\ntool="x"\nexpect="allow"\n'
-    )
-    assert main(["policy", "test", str(new), str(cases)]) == 1
-    said = capsys.readouterr().out
-    assert "1 of 2 cases as expected" in said
-    assert "line 5: case 2" in said
-    path = tmp_path / "trail"
-    with Trail(path) as trail, bench(Policy.from_file(old), trail=trail) as it:
-        it.serve()
-        it.serve(tool_call(city="Rome"))
-        it.serve(tool_call(city="x" * 100_000))
-    assert main(["policy", "replay", str(new), str(path)]) == 1
-    said = capsys.readouterr().out
-    assert "1 same, 1 different, 1 unknown" in said
-    assert main(["policy", "replay", str(old), str(path)]) == 0
