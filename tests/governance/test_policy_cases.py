@@ -106,9 +106,9 @@ def replayed(
     """One call made under these hooks, and judged again."""
     redact: object = more.pop("redact", None)
     listed = hooks if isinstance(hooks, list) else [hooks]
-    with Trail(tmp_path / "trail", redact=redact) as trail, bench(*listed, trail=trail, **more) as it:  # type: ignore[arg-type]
-        with suppress(RunStopped):
-            it.governor.serve(call, dict, it.tool)
+    trail = Trail(tmp_path / "trail", redact=redact)  # type: ignore[arg-type]
+    with trail, bench(*listed, trail=trail, **more) as it, suppress(RunStopped):  # type: ignore[arg-type]
+        it.governor.serve(call, dict, it.tool)
     (found,) = replay(now, tmp_path / "trail")
     return found
 

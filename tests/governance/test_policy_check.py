@@ -163,6 +163,15 @@ def test_a_key_of_many_parts_is_refused_in_time(tmp_path: Path) -> None:
         assert time.monotonic() - started < 2
 
 
+@pytest.mark.parametrize("part", ['a\\"', '"""\n', "'''", '"a\n', "[", "=", "[[rule]]\n", '\\"""'])
+def test_what_is_no_toml_is_refused_in_time(tmp_path: Path, part: str) -> None:
+    """Whatever is begun and not ended, the time grows with the text, not with its square."""
+    started = time.monotonic()
+    assert said(tmp_path, 'x = """' + part * (200_000 // len(part)))
+    assert said(tmp_path, part * (200_000 // len(part)))
+    assert time.monotonic() - started < 5
+
+
 @pytest.mark.parametrize("tool", ["t{}", "t"])
 def test_a_large_file_is_checked_in_time(tmp_path: Path, tool: str) -> None:
     """4,000 rules, about as many tools or about one, take seconds."""

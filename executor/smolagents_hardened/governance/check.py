@@ -82,16 +82,18 @@ def _covered(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Rule]]:
     Compared are only rules whose tools can be the same ones: a file of many tools is looked over in one go.
     """
     asked: dict[str, list[tuple[Rule, frozenset[tuple[str, ...]]]]] = {}
+    globs: dict[str, None] = {}  # the names in `asked` that are globs, in order
     for rule in sorted(rules, key=lambda rule: EFFECTS.index(rule.effect)):
         demands = _demands(rule)
-        names = [rule.tool] if rule.tool in asked else []
-        names += [name for name in asked if name != rule.tool and is_glob(name) and _is_wider(name, rule.tool)]
-        for other, wanted in (one for name in names for one in asked[name]):
+        names = [rule.tool, *(name for name in globs if name != rule.tool and _is_wider(name, rule.tool))]
+        for other, wanted in (one for name in names for one in asked.get(name, ())):
             # An allow rule needs every doubt gone, so what doubt lets through it does not cover.
             if wanted <= demands and (other.effect == rule.effect or other.effect != "allow"):
                 yield rule, other
                 break
         asked.setdefault(rule.tool, []).append((rule, demands))
+        if is_glob(rule.tool):
+            globs.setdefault(rule.tool)
 
 
 def _demands(rule: Rule) -> frozenset[tuple[str, ...]]:

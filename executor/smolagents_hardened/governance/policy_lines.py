@@ -1,6 +1,6 @@
 """Where in a TOML or JSON text its parts stand: the keys at the top, and the members of what is below them.
 
-The readers of the standard library keep no lines. These look at tokens only, beside the reader (JSON) or before it
+The readers of the standard library keep no lines. These look at signs only, beside the reader (JSON) or before it
 (TOML, whose reader takes minutes for keys of many parts, so that their depth is bounded here).
 """
 
@@ -16,11 +16,12 @@ Path = tuple[str | int, ...]  # a key at the top, or with the key or place (from
 Lines = dict[Path, int]
 
 _JSON = re.compile(r'"(?:\\.|[^"\\])*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
+# No alternative fails after it has begun, an open text ends with its line or the file: so the time is linear.
 _TOML = re.compile(
-    r'"""(?:\\.|[^\\])*?"{3,5}'
-    r"|'''.*?'{3,5}"
-    r'|"(?:\\.|[^"\\\n])*"'
-    r"|'[^'\n]*'"
+    r'"""(?:\\.|[^\\])*?(?:"{3,5}|\\?\Z)'
+    r"|'''.*?(?:'{3,5}|\Z)"
+    r'|"(?:\\[^\n]|[^"\\\n])*"?'
+    r"|'[^'\n]*'?"
     r"|\#[^\n]*|[\[\]{}=,.\n]|[^\s\[\]{}=,.\"'#]+",
     re.DOTALL,
 )
@@ -36,8 +37,8 @@ def json_lines(text: str) -> Lines:
     lines: Lines = {}
     keys: list[set[str] | None] = []  # of the objects that are open; None for a list
     top, before, before_line, members = "", "", 0, Counter[str]()
-    for token, line in _tokens(_JSON, text):
-        if token == ":" and keys[-1] is not None:
+    for sign, line in _signs(_JSON, text):
+        if sign == ":" and keys[-1] is not None:
             name = json.loads(before)
             if name in keys[-1]:
                 raise ValueError(f"line {before_line}: the key {name!r} is repeated")
@@ -45,42 +46,42 @@ def json_lines(text: str) -> Lines:
             top = name if len(keys) == 1 else top
             if len(keys) <= 2:
                 lines[(top, name)[-len(keys) :]] = before_line
-        elif len(keys) == 2 and keys[-1] is None and before in ("[", ",") and token != "]":
+        elif len(keys) == 2 and keys[-1] is None and before in ("[", ",") and sign != "]":
             lines[top, members[top]] = line
             members[top] += 1
-        _nest(keys, token, line)
-        before, before_line = token, line
+        _nest(keys, sign, line)
+        before, before_line = sign, line
     return lines
 
 
-def _nest(keys: list[set[str] | None], token: str, line: int) -> None:
-    if token in ("{", "["):
-        keys.append(set() if token == "{" else None)
+def _nest(keys: list[set[str] | None], sign: str, line: int) -> None:
+    if sign in ("{", "["):
+        keys.append(set() if sign == "{" else None)
         if len(keys) > MAX_DEPTH:
             raise too_deep(line)
-    elif token in ("}", "]"):
+    elif sign in ("}", "]"):
         keys.pop()
 
 
 def toml_lines(text: str) -> Lines:
     """Of any text, as far as it is TOML. Raises ValueError for too deep keys and nesting."""
     reader = _Toml()
-    for token, line in _tokens(_TOML, text):
-        if not token.startswith("#"):
-            reader.feed(token, line)
+    for sign, line in _signs(_TOML, text):
+        if not sign.startswith("#"):
+            reader.feed(sign, line)
     reader.feed("\n", text.count("\n") + 1)
     return reader.lines
 
 
-def _tokens(pattern: re.Pattern[str], text: str) -> Iterator[tuple[str, int]]:
+def _signs(pattern: re.Pattern[str], text: str) -> Iterator[tuple[str, int]]:
     line, counted = 1, 0
-    for token in pattern.finditer(text):
-        line, counted = line + text.count("\n", counted, token.start()), token.start()
-        yield token[0], line
+    for sign in pattern.finditer(text):
+        line, counted = line + text.count("\n", counted, sign.start()), sign.start()
+        yield sign[0], line
 
 
 class _Toml:
-    """Reads tokens, one at a time; `_read` is what the next one belongs to: a statement, a [header] or a value."""
+    """Reads signs, one at a time; `_read` is what the next one belongs to: a statement, a [header] or a value."""
 
     def __init__(self) -> None:
         self.lines: Lines = {}
@@ -92,50 +93,50 @@ class _Toml:
         self._is_next = False  # a member of that list may begin
         self._depth = self._dots = 0
 
-    def feed(self, token: str, line: int) -> None:
-        self._dots = 0 if token in "=,{[\n" else self._dots + (token == ".")
+    def feed(self, sign: str, line: int) -> None:
+        self._dots = 0 if sign in "=,{[\n" else self._dots + (sign == ".")
         if max(self._dots, self._depth) > MAX_DEPTH:
             raise too_deep(line)
-        self._read(token, line)
+        self._read(sign, line)
 
-    def _statement(self, token: str, line: int) -> None:
-        if token == "[":
+    def _statement(self, sign: str, line: int) -> None:
+        if sign == "[":
             self._key, self._is_list, self._read = [], False, self._header
-        elif token == "=":
+        elif sign == "=":
             self._note((*self._table, *self._key), line)
             self._depth, self._is_list, self._read = 0, False, self._value
-        elif token == "\n":
+        elif sign == "\n":
             self._key = []
-        elif token != ".":
-            self._key.append(token.strip("\"'"))
+        elif sign != ".":
+            self._key.append(sign.strip("\"'"))
 
-    def _header(self, token: str, line: int) -> None:
-        if token == "[":
+    def _header(self, sign: str, line: int) -> None:
+        if sign == "[":
             self._is_list = True
-        elif token == "\n":
+        elif sign == "\n":
             self._table = tuple(self._key)
             if self._is_list and len(self._key) == 1:
                 self._table = self._key[0], self._place()
             self._note(self._table, line)
             self._key, self._read = [], self._statement
-        elif token not in ("]", "."):
-            self._key.append(token.strip("\"'"))
+        elif sign not in ("]", "."):
+            self._key.append(sign.strip("\"'"))
 
-    def _value(self, token: str, line: int) -> None:
-        if token == "\n":
+    def _value(self, sign: str, line: int) -> None:
+        if sign == "\n":
             if self._depth <= 0:
                 self._key, self._read = [], self._statement
             return
-        if self._is_list and self._is_next and self._depth == 1 and token != "]":
+        if self._is_list and self._is_next and self._depth == 1 and sign != "]":
             self._note((self._key[0], self._place()), line)
             self._is_next = False
-        if token in "[{":
-            if self._depth == 0 and token == "[" and not self._table and len(self._key) == 1:
+        if sign in "[{":
+            if self._depth == 0 and sign == "[" and not self._table and len(self._key) == 1:
                 self._is_list = self._is_next = True
             self._depth += 1
-        elif token in "]}":
+        elif sign in "]}":
             self._depth -= 1
-        elif token == "," and self._depth == 1:
+        elif sign == "," and self._depth == 1:
             self._is_next = True
 
     def _place(self) -> int:
