@@ -49,13 +49,14 @@ class Rule:
     known: tuple[tuple[str, bool], ...]
     cel: Expression | None
     effect: str
+    is_lax: bool  # doubt makes it fit: every effect but allow
     decision: Decision
     changes: Mapping[str, object]
     raw: Mapping[str, Any]
 
     def fits(self, call: ToolCall, spelled: Spelled) -> bool:
         """Whether this rule speaks about this call; its tool name is looked at by `names`."""
-        is_lax = self.effect != "allow"
+        is_lax = self.is_lax
         if self.agent != "*" and not _matches(self.agent, call.agent):
             return False
         if self.after and not self.after <= call.labels:
@@ -164,6 +165,7 @@ def compile_rule(raw: object, number: int, line: int, where: str, fallback: str,
         *_when(raw, where, faults),
         faults.of(lambda: _cel(raw, where), None),
         effect,
+        effect != "allow",
         replace(_decision(effect, raw, where, fallback, faults), rule=faults.of(lambda: _name(raw, number, where), "")),
         raw.get("set", {}),
         raw,
