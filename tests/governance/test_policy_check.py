@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from smolagents_hardened.cli import main
+from smolagents_hardened.governance import policy
 from smolagents_hardened.governance.check import check
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -43,6 +44,12 @@ def test_the_examples_policies_are_sound(path: Path) -> None:
 def test_there_are_examples_to_check() -> None:
     """The test above has files to look at."""
     assert len(POLICIES) >= 2
+
+
+def test_the_head_of_the_module_is_a_policy(tmp_path: Path) -> None:
+    """What the docstring shows can be copied as it is."""
+    text = (policy.__doc__ or "").split("::\n")[1].split("\nEvery rule that fits")[0]
+    assert said(tmp_path, text) == []
 
 
 def test_rules_about_one_tool_are_compared(tmp_path: Path) -> None:

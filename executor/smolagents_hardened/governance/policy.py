@@ -4,7 +4,7 @@
 
     default = "deny"                  # or "allow"; must be said
     mode = "enforce"                  # or "shadow": judged and recorded, without effect
-    tools = ["read_file", "fetch"]    # optional: a call of any other tool is denied, whatever the rules say
+    tools = ["read_file", "fetch", "pay", "search", "clock"]  # optional: any other is denied, whatever the rules say
 
     [[rule]]
     id = "data-only"                  # optional, for records and messages
