@@ -89,7 +89,7 @@ def test_a_doubtful_url_is_on_nobodys_side(url: str) -> None:
         ("/data/\0x", False, True),
         ("/data/．．/x", False, True),
         (7, False, True),
-        (None, False, True),
+        (None, False, False),
     ],
 )
 def test_paths_below_a_root(path: object, allow: bool, deny: bool) -> None:
@@ -125,7 +125,6 @@ def test_unicode_has_no_second_spelling(text: str, allow: bool, deny: bool) -> N
         ({"max_length": 3}, 5),
         ({"url": {"host": "evil.org"}}, b"https://evil.org/"),
         ({"regex": ".*rm.*"}, {"rm"}),
-        ({"contains": "rm"}, None),
     ],
 )
 def test_another_type_is_no_way_round_a_rule(predicates: dict[str, object], value: object) -> None:
@@ -155,6 +154,14 @@ def test_what_a_rule_is_not_about_it_lets_alone(predicates: dict[str, object], v
     rule = {"tool": "t", "effect": "deny", "when": {"x": predicates}}
     policy = Policy.from_mapping({"default": "allow", "rule": [rule]})
     assert policy.before_tool_call(tool_call("t", y=value)).verdict == "allow"
+
+
+@pytest.mark.parametrize("predicates", [{"min": 1000}, {"contains": "rm"}, {"url": {"host": "evil.org"}}])
+def test_null_is_as_good_as_not_given(predicates: dict[str, object]) -> None:
+    """A deny rule about numbers or text does not catch null, and no allow rule with `not` lets it pass."""
+    assert not fits(predicates, None, "deny")
+    assert not fits({"not": predicates}, None, "deny")
+    assert not fits({"not": predicates}, None)
 
 
 @pytest.mark.parametrize("value", [Decimal("0.1"), 0.1, numpy.float64(0.1)])

@@ -124,6 +124,8 @@ def _holds(predicates: tuple[Predicate, ...], texts: tuple[object, ...], is_lax:
 
 
 def _all_hold(predicates: tuple[Predicate, ...], text: object, is_lax: bool) -> bool:
+    # Null, where a predicate cannot tell, is taken like an argument that was not given: no tool finds a host in it.
+    is_lax = is_lax and text is not None
     for one in predicates:
         held = one(text)
         if held is False or not (held or is_lax):
