@@ -16,6 +16,9 @@ from smolagents.utils import AgentError
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.governor import Governor
 
+# smolagents writes the additional_args of a run behind its task: data, which nobody has vouched for.
+_ADDITIONAL = "\nYou have been provided with these additional arguments, that you can access directly using the keys as"
+
 
 class AgentSteps:
     """The step callback of one agent. `name` is the one that its budgets know.
@@ -44,7 +47,7 @@ class AgentSteps:
             if task is not None and task is not self._task:
                 self._task = task
                 if self._begins:
-                    self._governor.begin(self._name, task.task)
+                    self._governor.begin(self._name, task.task.partition(_ADDITIONAL)[0])
 
     def close(self) -> None:
         """The governor is not told any more."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -81,15 +82,18 @@ def test_a_sinks_argument_must_be_known() -> None:
         assert [call(it, "send", to=to) for to in tried] == ["ok", "ok", "denied", "denied", "denied", "denied"]
 
 
-def test_an_echo_does_not_launder() -> None:
-    """After something untrusted, a trusted tool that gives its unknown argument back makes nothing known."""
+def test_no_tool_launders() -> None:
+    """What was untrusted may come back from any tool, at any later call, once one had an argument that is not known."""
     with bench(Policy.from_mapping(POLICY)) as it:
-        it.governor.flow.begin("look up ann")
+        it.governor.flow.begin("look up ann, and bob")
         call(it, "fetch", "eve@evil.org")
-        call(it, "echo", "eve@evil.org", text="eve@evil.org")
-        assert call(it, "send", to="eve@evil.org") == "denied"
         call(it, "lookup", "ann@good.org", name="ann")
-        assert call(it, "send", to="ann@good.org") == "ok"
+        call(it, "remember", "eve@evil.org", text="eve@evil.org")
+        call(it, "recall", ["eve@evil.org"])
+        call(it, "lookup", "bob@good.org", name="bob")
+        addresses = ("ann@good.org", "eve@evil.org", "bob@good.org")
+        assert [call(it, "send", to=to) for to in addresses] == ["ok", "denied", "denied"]
+        assert it.governor.flow.labels == {"untrusted", "spread"}
 
 
 def test_a_managed_agents_labels_come_back_to_its_manager() -> None:
@@ -135,6 +139,88 @@ def test_what_is_known(value: object, is_known: bool) -> None:
     flow = Flow()
     flow.begin("the fox, 42 times")
     assert flow.is_known(value) is is_known
+
+
+@pytest.mark.parametrize(
+    ("value", "task"),
+    [
+        (99, "refund 3.99"),
+        (3, "refund 3.99"),
+        (500, "pay 12,500"),
+        (5, "it is -5"),
+        (5, "it is .5"),
+        ("ann@good.org", "mail mary-ann@good.org"),
+        ("ann@good.org", "mail mary--ann@good.org"),
+        ("ann@good.org", "mail ann@good.org.uk"),
+        ("@good.org", "mail ann@good.org"),
+        ("b", "a_b"),
+        pytest.param(10**5000, "pay", id="too long to be written"),
+    ],
+)
+def test_part_of_a_number_or_an_address_is_not_known(value: object, task: str) -> None:
+    """Points, commas, dashes and the like hold a word together where it goes on behind them."""
+    flow = Flow()
+    flow.begin(task)
+    assert not flow.is_known(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "task"),
+    [
+        (5, "it is 5."),
+        (-5, "it is -5, or so"),
+        (3.99, "refund 3.99!"),
+        ("ann@good.org", "mail ann@good.org. Thanks"),
+        ("ann@good.org", "- ann@good.org, <bob@good.org>"),
+        ("ann@good.org", "a@b.org ann@good.org"),
+        ("the page - ann", "see the page - ann"),
+    ],
+)
+def test_a_whole_word_is_known_wherever_a_sentence_ends(value: object, task: str) -> None:
+    """The positive control: what stands around it is no part of it."""
+    flow = Flow()
+    flow.begin(task)
+    assert flow.is_known(value)
+
+
+@pytest.mark.parametrize(
+    "asked", [["a"] * 10_000, "a", ["b" * 1000] * 10_000, [0] * 100_000], ids=["parts", "part", "texts", "numbers"]
+)
+def test_a_look_up_takes_bounded_time(asked: object) -> None:
+    """Code in the box chooses what is looked up and what was learned, while its own clock stands still."""
+    flow = Flow()
+    flow.learn("a" * 999_000)
+    started = time.monotonic()
+    assert not flow.is_known(asked)
+    assert time.monotonic() - started < 1
+
+
+def test_a_container_that_fails_is_unknown_and_teaches_nothing() -> None:
+    """A tool may return an object whose iteration raises: that is not to end the call after it has run."""
+
+    class Odd(Mapping[str, object]):
+        def __getitem__(self, key: str) -> object:
+            raise KeyError(key)
+
+        def __iter__(self) -> Iterator[str]:
+            raise OSError("closed")
+
+        def __len__(self) -> int:
+            return 1
+
+    flow = Flow()
+    flow.learn(["fox", Odd(), "hen"])
+    assert [flow.is_known(value) for value in ("fox", "hen", Odd())] == [True, True, False]
+
+
+def test_many_short_texts_are_forgotten_too() -> None:
+    """Each takes memory of its own, whatever its length; empty ones are not kept at all."""
+    flow = Flow()
+    flow.learn("first")
+    for _ in range(100):
+        flow.learn(["x", ""] * 1000)
+    assert not flow.is_known("first")
+    assert len(flow._texts) < 50_000
 
 
 def test_memory_of_texts_is_bounded() -> None:

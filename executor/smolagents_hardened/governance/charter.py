@@ -17,10 +17,12 @@ from smolagents_hardened.audit.redact import Redactor
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.approval import as_approver
-from smolagents_hardened.governance.budget import INPUT, OUTPUT, Budget, Prices, is_amount
+from smolagents_hardened.governance.authority import Authority, Prices
+from smolagents_hardened.governance.budget import Budget
 from smolagents_hardened.governance.delegation import Delegation, Grant
-from smolagents_hardened.governance.governor import Authority, Governor
+from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.hooks import as_hook, shadow
+from smolagents_hardened.governance.purse import table
 from smolagents_hardened.governance.terminal import TerminalApprover
 
 
@@ -145,8 +147,5 @@ def _prices(prices: object) -> Prices | None:
         return prices
     if not isinstance(prices, Mapping):
         raise ConfigError(f"prices is a table of tool and number, or a function of the call, not {prices!r}")
-    for tool, price in prices.items():
-        is_function = callable(price) and tool not in (INPUT, OUTPUT)
-        if not is_function and not is_amount(price):
-            raise ConfigError(f"prices: {tool} costs {price!r}, which is no number from 0 on")
+    table(prices)
     return dict(prices)
