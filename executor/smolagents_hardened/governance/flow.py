@@ -77,7 +77,7 @@ class Flow:
         with self._lock:
             self._source = None
             self._texts += found
-            self._chars += sum(len(text) + _KEPT_EACH for text in found)
+            self._chars += sum(map(len, found)) + _KEPT_EACH * len(found)
             while self._chars > MAX_CHARS:
                 self._chars -= len(self._texts.popleft()) + _KEPT_EACH
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import chain
@@ -22,8 +22,12 @@ class Unseen:
 UNSEEN: Final = Unseen()
 
 
-def leaves(value: object, most: int) -> Iterator[object]:
+def leaves(value: object, most: int) -> Iterable[object]:
     """Everything in a value that is no container, keys as well; after `most` items, or too deep within, UNSEEN."""
+    return (value,) if type(value) in _PLAIN else _within(value, most)
+
+
+def _within(value: object, most: int) -> Iterator[object]:
     opened: list[Iterator[object]] = [iter((value,))]
     for _ in range(most):
         if not opened:
