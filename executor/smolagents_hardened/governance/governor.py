@@ -117,7 +117,7 @@ class Governor:
         with Stopwatch(self._clock):
             standing, failed = self._within()
             accounts = standing.accounts
-            ids = tuple(grant.delegation.id for grant, _ in accounts)
+            ids = tuple([grant.delegation.id for grant, _ in accounts])
             judgement = Judgement.of(call, (standing.labels, ids, standing.is_known))
             if failed is not None:
                 judgement.decision = failed
@@ -335,7 +335,8 @@ class Governor:
 
         def outcome(status: str, value: object = None, error: BaseException | None = None) -> ToolOutcome:
             wall_s = self._clock() - started
-            case.charge.took(case.call, max(0.0, wall_s - sum(within)))
+            if case.accounts:
+                case.charge.took(case.call, max(0.0, wall_s - sum(within)))
             return ToolOutcome(status, value, *told(error), wall_s, standing.since(moment))
 
         try:

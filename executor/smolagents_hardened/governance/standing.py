@@ -52,6 +52,9 @@ class Standing:
     @property
     def accounts(self) -> tuple[Account, ...]:
         """Each grant once, with the purse that says what things cost it: the outermost that has the grant."""
+        if len(self.purses) == 1:
+            purse = self.purses[0]
+            return tuple([(grant, purse) for grant in purse.grants]) if purse.grants else ()
         found: dict[Grant, Purse] = {}
         for purse in self.purses:
             for grant in purse.grants:
@@ -107,16 +110,16 @@ class Standing:
 
     def learn(self, value: object, labels: frozenset[str]) -> None:
         """A result was given to the box: learn it, if it can be trusted and there is anybody who might ask."""
-        if self.jurors and UNTRUSTED not in labels and SPREAD not in self.labels:
+        if self.jurors and UNTRUSTED not in labels and SPREAD not in self.flows[-1].labels:
             self.flows[-1].learn(value)
 
 
 def refused_by(accounts: Sequence[Account], now: float) -> Decision | None:
-    """A denial when one of the grants does not stand any more."""
+    """A denial when one of the grants does not stand any more; its rule is that grant's id."""
     for grant, _ in accounts:
         refusal = grant.standing(now)
         if refusal is not None:
-            return refusal
+            return replace(refusal, rule=grant.delegation.id)
     return None
 
 
@@ -125,7 +128,7 @@ def overdrawn(accounts: Sequence[Account], agent: str) -> Decision | None:
     for grant, _ in accounts:
         stop = grant.meter.overdrawn(agent)
         if stop is not None:
-            return stop
+            return replace(stop, rule=grant.delegation.id)
     return None
 
 
@@ -157,6 +160,8 @@ _AS_IT_IS = nullcontext()
 
 class Stopwatch:
     """The time of one governed call or snippet, as a context; the call around it does not count that as its own."""
+
+    __slots__ = ("_clock", "_outer", "_started", "_token")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -194,11 +199,11 @@ class Charge:
         return cls(tuple((grant, prices[purse]) for grant, purse in accounts))
 
     def refusal(self, call: ToolCall, now: float, monotonic: float) -> Decision | None:
-        """The first grant's objection, the outermost first."""
+        """The first grant's objection."""
         for grant, cost in self.costs:
             refusal = grant.refusal(call, cost, now, monotonic)
             if refusal is not None:
-                return refusal
+                return replace(refusal, rule=grant.delegation.id)
         return None
 
     def take(self, call: ToolCall, monotonic: float) -> Decision | None:
@@ -208,7 +213,7 @@ class Charge:
             if refusal is not None:
                 for charged, taken in self.costs[:place]:
                     charged.meter.refund(call, taken)
-                return refusal
+                return replace(refusal, rule=grant.delegation.id)
         return None
 
     def took(self, call: ToolCall, wall_s: float) -> None:
