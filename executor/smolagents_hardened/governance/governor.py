@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import AuditError, ConfigError, RunStopped
-from smolagents_hardened.governance.after import Aftermath, review
 from smolagents_hardened.governance.approval import Approval, as_approver
 from smolagents_hardened.governance.asking import answered, ask
 from smolagents_hardened.governance.authority import Authority
@@ -26,12 +25,11 @@ from smolagents_hardened.governance.hooks import Decision, Verdict, as_hook
 from smolagents_hardened.governance.judge import Check, Judgement, Juror, edited, judge, judge_code, misfit
 from smolagents_hardened.governance.ledger import Ledger
 from smolagents_hardened.governance.loop import LoopThread
+from smolagents_hardened.governance.making import Case, Maker, Run
 from smolagents_hardened.governance.purse import Purse
-from smolagents_hardened.governance.served import Failed, Refused, Served, StillRunning, Value, rebuilt, told
+from smolagents_hardened.governance.served import Refused, Served
 from smolagents_hardened.governance.standing import (
     IN_FORCE,
-    NO_CHARGE,
-    WITHIN,
     Account,
     Charge,
     Standing,
@@ -42,26 +40,10 @@ from smolagents_hardened.governance.standing import (
 )
 from smolagents_hardened.governance.verdicts import Opinion, strictest
 
-Run = Callable[[Mapping[str, object]], object]
-
 # A person who edits a call sees it again as long as a hook asks: that has to end.
 MAX_EDITS = 3
 _NOTHING = Decimal(0)
 _INTERRUPTED = Decision.deny("the person at the keyboard interrupted the run", code="interrupted")
-
-
-@dataclass(slots=True)
-class _Case:
-    """One call on its way: what was found out about it, under which grants and flows it is made, what it costs."""
-
-    judgement: Judgement
-    standing: Standing
-    accounts: tuple[Account, ...]
-    charge: Charge = NO_CHARGE
-
-    @property
-    def call(self) -> ToolCall:
-        return self.judgement.candidate.call
 
 
 class Governor:
@@ -90,6 +72,7 @@ class Governor:
         self._clock = clock
         self._is_closed = False
         self._ledger = Ledger(trail, run_id)
+        self._maker = Maker(self._ledger, clock, self._authority)
         jurors = self._jurors(hooks)
         self._purse = Purse([juror.hook for juror in jurors], self._authority, self._ask)
         self._told: tuple[Grant, ...] = ()  # our grants, as they are on record
@@ -121,7 +104,7 @@ class Governor:
             judgement = Judgement.of(call, (standing.labels, ids, standing.is_known))
             if failed is not None:
                 judgement.decision = failed
-            return self._served(_Case(judgement, standing, accounts), check, run)
+            return self._served(Case(judgement, standing, accounts), check, run)
 
     def judge_code(self, code: CodeCall) -> Refused | None:
         """Judge one snippet before it runs and record it; None lets it run. Raises RunStopped and AuditError."""
@@ -221,11 +204,7 @@ class Governor:
         refused = refused_by(accounts, self._authority.now())
         return overdrawn(accounts, agent) if refused is None else replace(refused, verdict=Verdict.STOP)
 
-    def _for_managed(self, standing: Standing) -> Standing:
-        """What a managed agent works under, while a call of ours runs."""
-        return standing if self._authority.judges_managed else replace(standing, jurors=IN_FORCE.get().jurors)
-
-    def _served(self, case: _Case, check: Check, run: Run) -> Served:
+    def _served(self, case: Case, check: Check, run: Run) -> Served:
         judgement = case.judgement
         try:
             with thinking():
@@ -239,10 +218,10 @@ class Governor:
             return _refused(judgement.decision)
         self._ledger.intent(judgement)
         if judgement.decision.verdict is Verdict.RESPOND:
-            return self._conclude(case, ToolOutcome("responded", judgement.decision.value), None)
-        return self._run(case, run)
+            return self._maker.conclude(case, ToolOutcome("responded", judgement.decision.value), None)
+        return self._maker.make(case, run)
 
-    def _judge(self, case: _Case, check: Check) -> None:
+    def _judge(self, case: Case, check: Check) -> None:
         """Delegation, budgets, hooks, people; in the end the budgets are charged. The judgement has the last word."""
         judgement = case.judgement
         if judgement.is_refused:
@@ -257,7 +236,7 @@ class Governor:
         if refused is not None:
             judgement.decision = refused
 
-    def _priced(self, case: _Case) -> Decision | None:
+    def _priced(self, case: Case) -> Decision | None:
         """Find out what the call costs as it stands."""
         charge = Charge.of(case.accounts, case.call)
         if isinstance(charge, Decision):
@@ -265,7 +244,7 @@ class Governor:
         case.charge = charge
         return None
 
-    def _charged(self, case: _Case) -> Decision | None:
+    def _charged(self, case: Case) -> Decision | None:
         """Again, and now for good: a person may have thought for an hour, a hook may have changed the arguments. What a
         hook answers in the tool's place costs nothing, but needs the same leave.
         """
@@ -276,7 +255,7 @@ class Governor:
             refused = self._priced(case)
         return case.charge.take(case.call, self._clock()) if refused is None else refused
 
-    def _settled(self, case: _Case, check: Check) -> Decision:
+    def _settled(self, case: Case, check: Check) -> Decision:
         """The last word: the hooks' decision, if every ask is granted for exactly the call that would run."""
         judgement, approvals = case.judgement, list[Approval]()
         decision = self._granted(case, approvals, check)
@@ -296,7 +275,7 @@ class Governor:
             return Decision.deny("its arguments changed while they were judged", code="arguments_changed")
         return decision
 
-    def _granted(self, case: _Case, approvals: list[Approval], check: Check) -> Decision:
+    def _granted(self, case: Case, approvals: list[Approval], check: Check) -> Decision:
         """The judgement's decision, unless it refuses already or an ask is not granted. A person's edit comes back as
         modify, a person's answer as respond. Nobody is asked in vain, nor twice.
         """
@@ -327,62 +306,6 @@ class Governor:
                 self._ledger.approval(code, approval)
                 decision = approval.decision
         return decision
-
-    def _run(self, case: _Case, run: Run) -> Served:
-        standing, within = case.standing, list[float]()
-        standing.hand(case.call)
-        moment, started = standing.moment, self._clock()
-
-        def outcome(status: str, value: object = None, error: BaseException | None = None) -> ToolOutcome:
-            wall_s = self._clock() - started
-            if case.accounts:
-                case.charge.took(case.call, max(0.0, wall_s - sum(within)))
-            return ToolOutcome(status, value, *told(error), wall_s, standing.since(moment))
-
-        try:
-            value = self._called(case, within, run)
-        except Exception as error:  # noqa: BLE001  a tool's exception is the snippet's to handle
-            status = "unknown" if isinstance(error, StillRunning) else "error"
-            return self._conclude(case, outcome(status, error=error), error)
-        except BaseException as error:
-            if isinstance(error, DelegationEnded) and refused_by(case.accounts, self._authority.now()) is None:
-                ended = PermissionError(f"{error.reason}. Its work has ended; yours has not")
-                return self._conclude(case, outcome("error", error=ended), ended)
-            status = "stopped" if isinstance(error, RunStopped) else "interrupted"
-            self._ledger.outcome(case.call, Aftermath(outcome(status, error=error)))
-            raise
-        return self._conclude(case, outcome("ok", value), None)
-
-    def _called(self, case: _Case, within: list[float], run: Run) -> object:
-        """What the tool gives; meanwhile a managed agent finds what it works under, and notes the time of its calls."""
-        tokens = IN_FORCE.set(self._for_managed(case.standing)), WITHIN.set(within)
-        try:
-            return run(case.judgement.candidate.arguments)
-        finally:
-            IN_FORCE.reset(tokens[0])
-            WITHIN.reset(tokens[1])
-
-    def _conclude(self, case: _Case, outcome: ToolOutcome, error: Exception | None) -> Served:
-        try:
-            with thinking():
-                aftermath = review(case.standing.jurors, case.judgement.candidate, outcome)
-        except (KeyboardInterrupt, SystemExit) as interrupt:
-            stop = RunStopped(type(interrupt).__name__)
-            self._ledger.outcome(case.call, Aftermath(outcome, stop=stop))
-            raise
-        final = aftermath.outcome
-        # Marked before anything is given back: a result without its label must not exist for a moment.
-        if final.labels:
-            case.standing.mark(final.labels)
-        self._ledger.outcome(case.call, aftermath)
-        if aftermath.stop is not None:
-            raise aftermath.stop
-        if aftermath.refused is not None:
-            return aftermath.refused
-        if final.status in ("ok", "responded"):
-            case.standing.learn(final.value, final.labels)
-            return Value(final.value)
-        return Failed(error if error is not None and not aftermath.replaced_by else rebuilt(final))
 
 
 def _refused(decision: Decision) -> Refused:
