@@ -76,7 +76,10 @@ class Governor:
         jurors = self._jurors(hooks)
         self._purse = Purse([juror.hook for juror in jurors], self._authority, self._ask)
         self._told: tuple[Grant, ...] = ()  # our grants, as they are on record
-        self._own = self._latest = Standing((self._purse,), (self.flow,), jurors)
+        unlent = replace(self._authority, grant=None, budgets=())
+        purse = Purse([juror.hook for juror in jurors], unlent, self._ask, is_shadow=True)
+        self._shadow = Standing((purse,), (Flow(),), jurors)
+        self._own = self._latest = Standing((self._purse,), (self.flow,), jurors, self._shadow)
         failed = self._put_in_force(self._own)
         if failed is not None:
             raise ConfigError(failed.reason)
@@ -104,7 +107,10 @@ class Governor:
             judgement = Judgement.of(call, (standing.labels, ids, standing.is_known))
             if failed is not None:
                 judgement.decision = failed
-            return self._served(Case(judgement, standing, accounts), check, run)
+            rehearsal = standing.rehearsal
+            if rehearsal is not None:
+                judgement.rehearsed = rehearsal.labels, ids, rehearsal.is_known
+            return self._served(Case(judgement, standing, accounts, rehearsal), check, run)
 
     def judge_code(self, code: CodeCall) -> Refused | None:
         """Judge one snippet before it runs and record it; None lets it run. Raises RunStopped and AuditError."""
@@ -133,6 +139,9 @@ class Governor:
         """
         self.flow.begin(task)
         self._ledger.task(agent, task, self._purse.begin())
+        for flow, purse in zip(self._shadow.flows, self._shadow.purses, strict=True):
+            flow.begin(task)
+            purse.begin()
 
     def spend(self, agent: str, tokens: tuple[int, int] | None, cost: Decimal = _NOTHING) -> None:
         """Charge what a model reports for a step, in and out (None: it reports nothing), and any other cost. What comes
@@ -168,9 +177,9 @@ class Governor:
         return tuple(Juror(*pair, approver, self.loop, desk) for pair in zip(named, limits, strict=True))
 
     def _ask(self, function: Callable[[], object]) -> object:
-        """Foreign code of ours besides hooks, in the same way as them."""
+        """Call a price function in the same way as hooks."""
         limit_s = self._authority.hook_timeout_s
-        return answered(lambda: ask(function, self.loop, limit_s), limit_s)
+        return answered(lambda: ask(function, self.loop, limit_s), limit_s, "the price function")
 
     def _within(self) -> tuple[Standing, Decision | None]:
         """Ours, below that of the managers at work; and a denial where it cannot be told what is in force."""
@@ -209,6 +218,8 @@ class Governor:
         try:
             with thinking():
                 self._judge(case, check)
+                if case.rehearsal is not None and not judgement.is_refused:
+                    self._rehearse(case, case.rehearsal)
         except (KeyboardInterrupt, SystemExit):
             judgement.decision = _INTERRUPTED
             self._ledger.refusal(judgement)
@@ -254,6 +265,15 @@ class Governor:
         if case.judgement.requested is not None:
             refused = self._priced(case)
         return case.charge.take(case.call, self._clock()) if refused is None else refused
+
+    def _rehearse(self, case: Case, rehearsal: Standing) -> None:
+        """Charge what hooks in shadow would; where that would be refused, it is on record with what they said."""
+        charge = Charge.of(rehearsal.accounts, case.call)
+        refused = charge if isinstance(charge, Decision) else charge.take(case.call, self._clock())
+        if refused is not None:
+            case.judgement.opinions.append(Opinion("budget", case.judgement.rounds, refused, is_shadow=True))
+        elif isinstance(charge, Charge):
+            case.rehearsed = charge
 
     def _settled(self, case: Case, check: Check) -> Decision:
         """The last word: the hooks' decision, if every ask is granted for exactly the call that would run."""

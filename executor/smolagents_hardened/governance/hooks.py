@@ -136,7 +136,7 @@ class Versioned(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Budgets, and the prices of tools (and of a model's tokens, see budget.py)."""
+    """Budgets, and the prices of tools (and of a model's tokens, see purse.py)."""
 
     budgets: tuple[Budget, ...] = ()
     prices: Mapping[str, float] = field(default_factory=dict)
@@ -223,9 +223,9 @@ def _takes(name: str, function: Callable[..., Any], signature: str) -> None:
 def shadow(hook: object) -> NamedHook:
     """The same hook, asked and recorded, but without effect: for trying a policy on real traffic.
 
-    It sees no results: what it would make of one is not known before it has.
+    What it makes of a result is not given to anybody; the labels in it count for what hooks in shadow are shown.
     """
-    return replace(as_hook(hook), says_shadow=lambda: True, after=None)
+    return replace(as_hook(hook), says_shadow=lambda: True)
 
 
 def _name(hook: object) -> str:

@@ -10,7 +10,7 @@ from smolagents_hardened.governance.after import Aftermath, review
 from smolagents_hardened.governance.authority import Authority
 from smolagents_hardened.governance.call import ToolCall, ToolOutcome
 from smolagents_hardened.governance.delegation import DelegationEnded
-from smolagents_hardened.governance.judge import Judgement
+from smolagents_hardened.governance.judge import Judgement, Juror
 from smolagents_hardened.governance.ledger import Ledger
 from smolagents_hardened.governance.served import Failed, Served, StillRunning, Value, rebuilt, told
 from smolagents_hardened.governance.standing import (
@@ -34,11 +34,19 @@ class Case:
     judgement: Judgement
     standing: Standing
     accounts: tuple[Account, ...]
+    rehearsal: Standing | None = None  # while hooks are in shadow: where they count and see
     charge: Charge = NO_CHARGE
+    rehearsed: Charge = NO_CHARGE
 
     @property
     def call(self) -> ToolCall:
         return self.judgement.candidate.call
+
+    @property
+    def jurors(self) -> tuple[Juror, ...]:
+        """Those that count."""
+        jurors = self.standing.jurors
+        return jurors if self.rehearsal is None else tuple(juror for juror in jurors if not juror.hook.is_shadow())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +61,16 @@ class Maker:
         """Run the tool of a call that is allowed and on record. Raises what ends more than the call, once on record."""
         standing, within = case.standing, list[float]()
         standing.hand(case.call)
+        if case.rehearsal is not None:
+            case.rehearsal.hand(case.call)
         moment, started = standing.moment, self.clock()
 
         def outcome(status: str, value: object = None, error: BaseException | None = None) -> ToolOutcome:
             wall_s = self.clock() - started
             if case.accounts:
                 case.charge.took(case.call, max(0.0, wall_s - sum(within)))
+            if case.rehearsal is not None:
+                case.rehearsed.took(case.call, max(0.0, wall_s - sum(within)))
             return ToolOutcome(status, value, *told(error), wall_s, standing.since(moment))
 
         try:
@@ -88,7 +100,8 @@ class Maker:
         """Let the hooks look at what came of a call, and record it, before it is given back."""
         try:
             with thinking():
-                aftermath = review(case.standing.jurors, case.judgement.candidate, outcome)
+                aftermath = review(case.jurors, case.judgement.candidate, outcome)
+                rehearsed = _rehearsed(case, aftermath.outcome)
         except (KeyboardInterrupt, SystemExit) as interrupt:
             stop = RunStopped(type(interrupt).__name__)
             self.ledger.outcome(case.call, Aftermath(outcome, stop=stop))
@@ -104,9 +117,21 @@ class Maker:
             return aftermath.refused
         if final.status in ("ok", "responded"):
             case.standing.learn(final.value, final.labels)
+            if case.rehearsal is not None:
+                case.rehearsal.learn(final.value, rehearsed)
             return Value(final.value)
         return Failed(error if error is not None and not aftermath.replaced_by else rebuilt(final))
 
     def _for_managed(self, standing: Standing) -> Standing:
         """What a managed agent works under, while a call of ours runs."""
         return standing if self.authority.judges_managed else replace(standing, jurors=IN_FORCE.get().jurors)
+
+
+def _rehearsed(case: Case, outcome: ToolOutcome) -> frozenset[str]:
+    """The labels of a result with those that hooks in shadow would add; marked where they count."""
+    if case.rehearsal is None:
+        return outcome.labels
+    jurors = [juror for juror in case.standing.jurors if juror.hook.is_shadow()]
+    labels = outcome.labels | review(jurors, case.judgement.candidate, outcome).outcome.labels
+    case.rehearsal.mark(labels)
+    return labels

@@ -30,7 +30,7 @@ class Purse:
     The governor's own prices go before those of the hooks; a function prices every call, and leaves the tokens to them.
     """
 
-    def __init__(self, hooks: Sequence[NamedHook], authority: Authority, ask: Ask) -> None:
+    def __init__(self, hooks: Sequence[NamedHook], authority: Authority, ask: Ask, *, is_shadow: bool = False) -> None:
         lent, prices = authority.grant, authority.prices
         self.hooks = tuple(hook for hook in hooks if hook.means is not None)
         self.grants: tuple[Grant, ...] = () if lent is None else lent.lineage  # outermost first; replaced as a whole
@@ -42,12 +42,15 @@ class Purse:
         self._table: Mapping[str, Decimal | Price] = self._own
         self._of_run: Grant | None = None  # the budgets of each run, once there are any
         self._ask = ask
+        self._is_shadow = is_shadow  # whether it is of the hooks in shadow, or of the others
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
         """Ask the hooks for what is in force. Raises what they raise, ConfigError for what is no budget or price."""
         with self._lock:
-            means = [hook.means() for hook in self.hooks if hook.means is not None and not hook.is_shadow()]
+            means = [
+                hook.means() for hook in self.hooks if hook.means is not None and hook.is_shadow() is self._is_shadow
+            ]
             brought = {tool: cost for one in means for tool, cost in one.prices.items()}
             budgets = (*self._budgets, *(budget for one in means for budget in one.budgets))
             if not all(isinstance(budget, Budget) for budget in budgets):

@@ -30,11 +30,15 @@ class Standing:
     purses: tuple[Purse, ...] = ()
     flows: tuple[Flow, ...] = ()
     jurors: tuple[Juror, ...] = ()
+    # What hooks in shadow would have counted and seen. It takes part in all, and has no effect on anything but itself.
+    shadow: Standing | None = None
     # Every hook with a word in this: those that judge, and those whose budgets and prices are in force.
     hooks: tuple[NamedHook, ...] = field(init=False)
+    all_purses: tuple[Purse, ...] = field(init=False)  # with those of the shadow
 
     def __post_init__(self) -> None:
         hooks = (*(juror.hook for juror in self.jurors), *(hook for purse in self.purses for hook in purse.hooks))
+        object.__setattr__(self, "all_purses", self.purses + (() if self.shadow is None else self.shadow.purses))
         object.__setattr__(self, "hooks", tuple({id(hook): hook for hook in hooks}.values()))
 
     def within(self, outer: Standing) -> Standing:
@@ -45,7 +49,7 @@ class Standing:
         flows = (*outer.flows, *(flow for flow in self.flows if flow not in outer.flows))
         own = {juror.key for juror in self.jurors}
         jurors = (*self.jurors, *(juror for juror in outer.jurors if juror.key not in own))
-        made = Standing(purses, flows, jurors)
+        made = Standing(purses, flows, jurors, self.shadow and self.shadow.within(outer.shadow or _NONE))
         made.mark(made.labels)
         return made
 
@@ -79,14 +83,22 @@ class Standing:
 
     def expire(self) -> None:
         """What is in force may have changed."""
-        for purse in self.purses:
+        for purse in self.all_purses:
             purse.is_stale = True
 
     def refresh(self) -> None:
         """Find out what is in force, if it may have changed. Raises what hooks raise, and ConfigError."""
-        for purse in self.purses:
+        for purse in self.all_purses:
             if purse.is_stale:
                 purse.refresh()
+
+    @property
+    def rehearsal(self) -> Standing | None:
+        """The shadow, while any hook is in it: seen from there, what is in force has happened as well."""
+        if self.shadow is None or not any([hook.is_shadow() for hook in self.hooks]):
+            return None
+        self.shadow.mark(self.labels)
+        return self.shadow
 
     @property
     def moment(self) -> int:
@@ -104,7 +116,8 @@ class Standing:
 
     def hand(self, call: ToolCall) -> None:
         """A tool gets these arguments: what was untrusted in them it may keep, and give back whenever it is called."""
-        is_first = UNTRUSTED in call.labels and SPREAD not in call.labels
+        labels = self.flows[-1].labels
+        is_first = UNTRUSTED in labels and SPREAD not in labels
         if is_first and not self.is_known(list(call.arguments.values())):
             self.mark(frozenset({SPREAD}))
 
