@@ -15,8 +15,9 @@ from functools import partial
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import AuditError, ConfigError, RunStopped
 from smolagents_hardened.governance.approval import Approval, as_approver
-from smolagents_hardened.governance.asking import answered, ask
+from smolagents_hardened.governance.asking import NoAnswer, answered, ask
 from smolagents_hardened.governance.authority import Authority
+from smolagents_hardened.governance.budget import exact
 from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
 from smolagents_hardened.governance.delegation import ENDED, DelegationEnded, Grant
 from smolagents_hardened.governance.desk import Desk
@@ -176,10 +177,10 @@ class Governor:
         limits = [authority.hook_timeout_s if hook.timeout_s is None else hook.timeout_s for hook in named]
         return tuple(Juror(*pair, approver, self.loop, desk) for pair in zip(named, limits, strict=True))
 
-    def _ask(self, function: Callable[[], object]) -> object:
+    def _ask(self, function: Callable[[], object]) -> Decimal | RunStopped | NoAnswer | None:
         """Call a price function in the same way as hooks."""
         limit_s = self._authority.hook_timeout_s
-        return answered(lambda: ask(function, self.loop, limit_s), limit_s, "the price function")
+        return answered(lambda: exact(ask(function, self.loop, limit_s)), limit_s, "the price function")
 
     def _within(self) -> tuple[Standing, Decision | None]:
         """Ours, below that of the managers at work; and a denial where it cannot be told what is in force."""

@@ -19,8 +19,8 @@ from smolagents_hardened.governance.delegation import Delegation, Grant
 from smolagents_hardened.governance.hooks import Decision, NamedHook
 
 INPUT, OUTPUT = "model:input", "model:output"  # the names of a model's tokens in a table of prices
-# Calls foreign code: its answer, the RunStopped it raised, or a NoAnswer.
-Ask = Callable[[Callable[[], object]], object]
+# Asks a price function: the price (None: it gave none), the RunStopped that it raised, or a NoAnswer.
+Ask = Callable[[Callable[[], object]], Decimal | RunStopped | NoAnswer | None]
 _NOTHING = Decimal(0)
 
 
@@ -48,6 +48,7 @@ class Purse:
     def refresh(self) -> None:
         """Ask the hooks for what is in force. Raises what they raise, ConfigError for what is no budget or price."""
         with self._lock:
+            self.is_stale = False  # before anything is asked: it may change meanwhile
             means = [
                 hook.means() for hook in self.hooks if hook.means is not None and hook.is_shadow() is self._is_shadow
             ]
@@ -61,7 +62,6 @@ class Purse:
             elif budgets:
                 self._of_run = Grant(Delegation(budgets=budgets), self._lent)
                 self.grants = self._of_run.lineage
-            self.is_stale = False
 
     def begin(self) -> list[dict[str, object]]:
         """A new run has the budgets of a run anew; what the last one has used of them."""
@@ -73,17 +73,16 @@ class Purse:
 
     def price(self, call: ToolCall) -> Decimal | Decision:
         """What a call costs; a denial or a stop where nobody can say."""
-        priced = self._function or self._table.get(call.tool, _NOTHING)
+        priced = self._table.get(call.tool, _NOTHING) if self._function is None else self._function
         if not callable(priced):
             return priced
         shown = call.with_arguments(for_hook(call.arguments))
-        answer = self._ask(lambda: priced(shown))
-        if isinstance(answer, RunStopped):
-            return Decision.stop(answer.reason)
-        cost = exact(answer)
-        if cost is not None:
+        cost = self._ask(lambda: priced(shown))
+        if isinstance(cost, RunStopped):
+            return Decision.stop(cost.reason)
+        if isinstance(cost, Decimal):
             return cost
-        told = answer.told if isinstance(answer, NoAnswer) else f"gave no number from 0 on ({type(answer).__name__})"
+        told = "gave no number from 0 on" if cost is None else cost.told
         return Decision.deny(f"its price could not be found out: the price function {told}", code="hook_error:price")
 
     def token_price(self, tokens: tuple[int, int]) -> Decimal:
