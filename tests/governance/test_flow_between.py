@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from tests.governance.governed import Bench, bench, tool_call
 
-from smolagents_hardened import Decision, RunStopped
+from smolagents_hardened import Decision, RunStopped, ToolCall
 from smolagents_hardened.governance.policy import Policy
 from smolagents_hardened.governance.served import Refused, Value
 
@@ -120,3 +120,28 @@ def test_what_is_stored_below_is_stored_for_all() -> None:
         manager.governor.serve(tool_call("worker"), lambda a: a, lambda _: call(worker, "weather"))
         call(manager, "recall", EVIL)
         assert call(manager, "send", to=EVIL) == "denied"
+
+
+def test_nothing_is_kept_for_whom_nobody_asks() -> None:
+    """Without a rule about `known` results are not remembered; from the moment on that there is one, they are unknown."""
+    policy = Policy.from_mapping({"default": "allow", "label": [{"tool": "fetch", "add": ["untrusted"]}]})
+    with bench(policy) as it:
+        call(it, "contacts", ["ann@good.org"])
+        assert not it.governor.flow.is_known("ann@good.org")
+        call(it, "fetch", EVIL)
+        call(it, "remember", fact=EVIL)
+        assert it.governor.flow.labels == {"untrusted", "spread"}
+
+
+def test_a_hook_of_ones_own_may_always_ask() -> None:
+    """The positive control: what a function would ask, nobody knows before."""
+    said: list[bool] = []
+
+    def hook(asked: ToolCall) -> Decision:
+        said.append(asked.is_known("ann@good.org"))
+        return Decision.allow()
+
+    with bench(hook) as it:
+        call(it, "contacts", ["ann@good.org"])
+        call(it, "send")
+    assert said == [False, True]

@@ -50,6 +50,7 @@ class Screen:
     """
 
     name = "screen"
+    asks_what_is_known = False
 
     def __init__(self, patterns: Sequence[str] = PATTERNS, on_match: Literal["label", "withhold"] = "withhold") -> None:
         if on_match not in ("label", "withhold"):

@@ -118,13 +118,16 @@ class Standing:
         """A tool gets these arguments: what was untrusted in them it may keep, and give back whenever it is called."""
         labels = self.flows[-1].labels
         is_first = UNTRUSTED in labels and SPREAD not in labels
-        if is_first and not self.is_known(list(call.arguments.values())):
+        if is_first and call.arguments and not (self._is_asked() and self.is_known(list(call.arguments.values()))):
             self.mark(frozenset({SPREAD}))
 
     def learn(self, value: object, labels: frozenset[str]) -> None:
         """A result was given to the box: learn it, if it can be trusted and there is anybody who might ask."""
-        if self.jurors and UNTRUSTED not in labels and SPREAD not in self.flows[-1].labels:
+        if UNTRUSTED not in labels and SPREAD not in self.flows[-1].labels and self._is_asked():
             self.flows[-1].learn(value)
+
+    def _is_asked(self) -> bool:
+        return any([juror.hook.asks_what_is_known() for juror in self.jurors])
 
 
 def refused_by(accounts: Sequence[Account], now: float) -> Decision | None:
