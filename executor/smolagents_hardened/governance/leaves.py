@@ -68,4 +68,4 @@ def _rows(value: object) -> Iterator[object] | None:
     if array is None or array.type_name in ("DataFrame", "Series"):
         return None if array is None else array.parts()
     is_open = array.type_name == "ndarray" and array.value.dtype.kind in "OUS"
-    return (array.value.reshape(-1)[place] for place in range(array.value.size)) if is_open else None
+    return iter(array.value.flat) if is_open else None
