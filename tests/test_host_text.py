@@ -16,6 +16,14 @@ from smolagents_hardened.host_text import neutral, presentable, without_host_pat
         ("see https://example.org/a/b", "see https://example.org/a/b"),
         ("either/or, 1/2, a / b, n/a", "either/or, 1/2, a / b, n/a"),
         ("kept: /tmp/mine.txt", "kept: /tmp/mine.txt"),
+        ("kept: '/tmp/mine.txt'", "kept: '/tmp/mine.txt'"),
+        ("open file:///srv/secret/a.db, now", "open file:<host path>, now"),
+        ("open sqlite:////srv/secret/a.db", "open sqlite:<host path>"),
+        ("cannot open:/srv/secret/a.db", "cannot open:<host path>"),
+        ("cannot open //srv/secret/a.db", "cannot open <host path>"),
+        ("no file '/srv/My Customers/x', \"/it's/mine x\"", "no file '<host path>', \"<host path>\""),
+        ("no file 'file:///srv/My Customers/x'", "no file '<host path>'"),
+        ("see 'https://example.org/a b' and ssh://host/a", "see 'https://example.org/a b' and ssh://host/a"),
     ],
 )
 def test_paths_and_addresses_are_replaced(text: str, told: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.support.lying_box import BUDGET, Guest, LyingBox, Script
 
 from smolagents_hardened.errors import BoxDied, WireViolation
+from smolagents_hardened.governance.latch import Latch
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome
 from smolagents_hardened.session import Session
@@ -148,7 +149,7 @@ def test_the_first_answer_stands_against_everything() -> None:
 
 
 def test_an_interrupt_before_done_is_reported_with_its_reason() -> None:
-    """interrupt() from another thread: the reason is in the outcome, the session is kept."""
+    """A latch in force that another thread sets ends the step: the reason is in the outcome, the session is kept."""
 
     def wait(end: Guest) -> None:
         end.interrupted.wait(5)
@@ -161,11 +162,31 @@ def test_an_interrupt_before_done_is_reported_with_its_reason() -> None:
 
     session = Session(LyingBox(guest), LIMITS, serve, lambda text: None)
     session.open()
-    threading.Timer(0.2, session.interrupt, ["enough"]).start()
-    outcome = session.run("code", 30)
+    latch = Latch()
+    threading.Timer(0.2, lambda: latch.interrupt("enough", of_run=False)).start()
+    with latch.in_force():
+        outcome = session.run("code", 30)
     assert isinstance(outcome, LimitHit)
     assert (outcome.limit, outcome.state_lost) == (Limit.INTERRUPTED, False)
     assert "enough" in outcome.message
+    session.close()
+
+
+def test_what_is_interrupted_is_not_begun() -> None:
+    """Under a latch that is set the box is not even told of the snippet; once it is cleared, the same session runs it."""
+
+    def guest(end: Guest) -> None:
+        end.send(HELLO)
+        end.read()
+        end.send(Done(1, "value", "3", "int", True, 3))
+
+    session, latch = Session(LyingBox(guest), LIMITS, serve, lambda text: None), Latch()
+    session.open()
+    with latch.in_force():
+        latch.interrupt("enough", of_run=False)
+        assert session.run("code", 30) == LimitHit(Limit.INTERRUPTED, "The step was interrupted: enough", "", False)
+        latch.clear()
+        assert session.run("code", 30) == Finished(3, "3", "")
     session.close()
 
 

@@ -9,6 +9,7 @@ from typing import Optional
 import pytest
 from smolagents import Tool
 
+from smolagents_hardened.at_work import at_work
 from smolagents_hardened.audit.digest import digest
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import ConfigError
@@ -177,12 +178,101 @@ def test_odd_names_are_refused(name: str) -> None:
         toolbox(**{name: Search()})
 
 
+def test_what_does_not_get_as_far_as_a_hook_is_on_record() -> None:
+    """A refusal of a call nobody was asked about has an id, who made it, and the arguments as they were given."""
+    box = toolbox(search=Search())
+    with at_work("boss"), at_work("clerk"):
+        box.serve("search", [1], {"only": "x" * 10**6})
+        box.serve("nothing", [], {"text": float("nan")})
+    first, second = box._governor.trail.records()
+    assert (first["code"], second["code"]) == ("invalid_arguments", "unknown_tool")
+    assert first["delegation"] == ["boss", "clerk"]
+    assert first["call"] != second["call"]
+    assert first["arguments"]["*"] == [1]
+    assert second["arguments"].keys() == {"text"}
+    assert len(str(first)) < 10**5
+
+
+def test_more_refusals_than_are_written_are_counted() -> None:
+    """A loop that probes fills no disk, and does not hide: the end of the step says how many more there were."""
+    box = toolbox(search=Search())
+    for _ in range(30):
+        box.serve("nothing", [], {})
+    for _ in range(2):
+        box.end_step()
+    box.serve("nothing", [], {})
+    refused = list(box._governor.trail.records())
+    assert [r.get("count", 1) for r in refused] == [1] * 20 + [10, 1]
+
+
 def test_changed_arguments_are_checked_again() -> None:
     """A hook's modify that breaks the declaration is refused, a sound one is run."""
     ran = toolbox(lambda call: Decision.modify({"text": "changed"}), search=Search())
     assert value(ran, "search", "original")["text"] == "changed"  # type: ignore[index]
     refused = toolbox(lambda call: Decision.modify({"text": 3}), search=Search()).serve("search", ["a"], {})
     assert refused.type_name == "PermissionError"
+
+
+OPEN = [
+    (lambda url, *parts, **options: [url, list(parts), options], ["a", 1], {"timeout": 3}, ["b", [1], {"timeout": 3}]),
+    (lambda url, /, *parts: [url, list(parts)], ["a", 1, 2], {}, ["b", [1, 2]]),
+    (lambda *parts, url: [list(parts), url], [1], {"url": "a"}, [[1], "b"]),
+]
+
+
+@pytest.mark.parametrize(("function", "args", "kwargs", "ran"), OPEN)
+def test_a_change_of_a_functions_arguments_is_what_runs(
+    function: object, args: list[object], kwargs: dict[str, object], ran: object
+) -> None:
+    """A hook that changes one argument leaves the others as they are, also those of `*args` and `**kwargs`."""
+    changed = toolbox(lambda call: Decision.modify({**call.arguments, "url": "b"}), act=function)
+    assert value(changed, "act", *args, **kwargs) == ran
+
+
+@pytest.mark.parametrize("change", [{"parts": 1}, {"options": [1]}, {"more": 1}, {"options": {"url": "c"}}])
+def test_a_change_that_does_not_fit_a_function_is_refused(change: dict[str, object]) -> None:
+    """What stands for all further arguments holds several, no other name is taken, and nothing is given twice."""
+    changed = toolbox(lambda call: Decision.modify({**call.arguments, **change}), act=OPEN[0][0])
+    assert changed.serve("act", ["a", 1], {}).type_name == "PermissionError"
+
+
+class Served(Tool):  # type: ignore[misc]
+    """As smolagents makes it of a tool of an MCP server: what is required is lost, what has no type is a string."""
+
+    name, description, output_type = "served", "Serves.", "object"
+    skip_forward_signature_validation = True
+    inputs = {  # noqa: RUF012 - smolagents' way
+        "query": {"type": "string", "description": "q"},
+        "limit": {"type": "integer", "description": "l"},
+        "level": {"type": "string", "enum": [1, 2], "description": "l"},
+        "options": {"type": "string", "oneOf": [{"type": "object"}, {"type": "null"}], "description": "o"},
+        "exact": {"type": "string", "const": 5, "description": "e"},
+    }
+
+    def forward(self, **arguments: object) -> object:
+        return arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_allowed"),
+    [
+        ({"query": "a"}, True),
+        ({"query": "a", "limit": 3}, True),
+        ({"level": 2}, True),
+        ({"level": True}, False),
+        ({"level": 3}, False),
+        ({"options": {"x": 1}}, True),
+        ({"options": None}, True),
+        ({"options": 1}, False),
+        ({"exact": 5}, True),
+        ({"limit": "3"}, False),
+        ({"more": 1}, False),
+    ],
+)
+def test_a_servers_inputs_are_what_the_server_wants(arguments: dict[str, object], is_allowed: bool) -> None:
+    """An input may be left out, and be of any type that its schema lists; what it names clearly stays strict."""
+    answer = toolbox(served=Served()).serve("served", [], arguments)
+    assert (answer.type_name != "TypeError") is is_allowed
 
 
 def test_errors_carry_no_host_path() -> None:

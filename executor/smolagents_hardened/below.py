@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from smolagents import MultiStepAgent
 
 
-def interrupt_below(tools: Mapping[str, object], reason: str) -> None:
-    """End the run of every agent among the tools, at any depth: its step now where it has a box, then the run."""
+def interrupt_below(tools: Mapping[str, object]) -> None:
+    """End the run of every agent among the tools, at any depth, before its next step. What a hardened one does just now
+    ends by the latch of its manager.
+    """
     for agent in _agents(tools, set()):
-        type(agent).interrupt(agent)  # smolagents' own, which ends the run; `attach` puts another in its place
-        end_step = getattr(getattr(agent, "python_executor", None), "end_step", None)
-        if callable(end_step):
-            end_step(reason)
+        type(agent).interrupt(agent)  # smolagents' own: AgentSteps puts another in its place
 
 
 def _agents(tools: Mapping[str, object], seen: set[int]) -> Iterator[MultiStepAgent]:

@@ -29,8 +29,8 @@ class Deadline:
         self._paused = self._clock()
 
     def resume(self, charge_s: float = 0.0) -> None:
-        """Let it run on; `charge_s` of the time that it stood still counts all the same."""
+        """Let it run on; `charge_s` of the time that it has stood still counts all the same."""
         if self._ends is not None and self._paused is not None:
             stood_still = self._clock() - self._paused
-            self._ends += max(0.0, stood_still - charge_s)
+            self._ends += stood_still - charge_s
         self._paused = None

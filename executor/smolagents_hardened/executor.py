@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any, assert_never
@@ -22,21 +23,24 @@ from smolagents.local_python_executor import (
 from smolagents.utils import truncate_content
 
 from smolagents_hardened import config
-from smolagents_hardened.at_work import AT_WORK
+from smolagents_hardened.agent_steps import AgentSteps
+from smolagents_hardened.at_work import AT_WORK, at_work
 from smolagents_hardened.audit.digest import digest_text
 from smolagents_hardened.backends.base import Backend, Box, Manifest
 from smolagents_hardened.backends.choice import choose, on_image
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.below import interrupt_below
 from smolagents_hardened.calling import Caller
-from smolagents_hardened.errors import BackendError, BoxError, HardenedError, RunStopped, WireViolation
+from smolagents_hardened.errors import AuditError, BackendError, BoxError, ConfigError, HardenedError, WireViolation
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
+from smolagents_hardened.governance.latch import ended
 from smolagents_hardened.governance.served import code_refusal_text
-from smolagents_hardened.governed import Governed, govern_members
-from smolagents_hardened.host_text import neutral
+from smolagents_hardened.governed import Admission, check
+from smolagents_hardened.host_text import neutral, without_host_paths
 from smolagents_hardened.installed import refuse_missing, translated
 from smolagents_hardened.keeper import Keeper
+from smolagents_hardened.last_word import LastWord
 from smolagents_hardened.live import LiveLog
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
 from smolagents_hardened.pictures import shown
@@ -46,7 +50,6 @@ from smolagents_hardened.state import State
 from smolagents_hardened.step import Answer
 from smolagents_hardened.toolbox import Toolbox
 from smolagents_hardened.transfers import Announced
-from smolagents_hardened.unsandboxed import refuse_unsandboxed
 from smolagents_hardened.waiting import Waiting
 from smolagents_hardened.wire.schema import is_name
 
@@ -72,11 +75,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     """
 
     agent: object = None  # set by `serve_agent`, and with it:
-    _look: Callable[[], None] | None = None
+    _steps: AgentSteps | None = None
 
     def __init__(self, additional_authorized_imports: Sequence[str] = (), logger: Any = None, **options: Any) -> None:
         on_print = options.pop("on_print", None)
         config.refuse_unknown(options)
+        self.options, self.imports = options, list(additional_authorized_imports)  # as given: to be saved
         self.config = config.from_options(additional_authorized_imports, config.Options(**options))
         self._logger = logger
         self._live = LiveLog(logger) if logger is not None else None
@@ -86,7 +90,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._agent = "agent"
         self._code = ""
         self._printed: list[str] = []  # of the running step, as it comes
-        self._stopped: RunStopped | None = None
         self._entered = Lock()
         self._collector: int | None = None  # the thread of a step, once that is over and its files are collected
         self.pictures: list[object] = []  # the figures that the latest step has shown: PIL images
@@ -97,6 +100,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def _open(self) -> None:
         """Find a backend and read its image; whatever is refused on the way, nothing stays open."""
+        is_allowed = self.config.allow_unsandboxed_agents
+        check(without_pythons_own(self.config.functions), is_allowed=is_allowed)
         with translated():
             self._backend: Backend = self._chosen()
         with ExitStack() as undo:
@@ -108,9 +113,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             undo.pop_all()
         self.trail = self.governor.trail
         self._caller = Caller(self.governor.loop, self.config.tool_timeouts)
-        self._governed: list[Governed] = []  # managed ToolCallingAgents: their calls pass the same governor
+        self._admission = Admission(self.governor, self._caller, self._say, is_allowed=is_allowed)
         self._toolbox = Toolbox(self.governor, self.config.limits, self._make_call, self._where, self._caller)
-        self._toolbox.replace(self._functions())
+        self._offer({})
         self._keeper = Keeper(self.config, self._backend, self._toolbox, self._make_session, self._note, self._say)
         self.files = BoxFiles(self.config.files, self.config.limits, self._between_steps, self._note)
 
@@ -124,49 +129,43 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def send_tools(self, tools: Mapping[str, Callable[..., object]]) -> None:
         """Offer these tools and managed agents from now on; variables stay."""
-        refuse_unsandboxed(tools, self.config.allow_unsandboxed_agents, self._say)
-        self._governed += govern_members(tools, self.governor, self._caller)
-        self._tools = without_pythons_own(tools)
-        self._toolbox.replace({**self._functions(), **self._tools})
+        self._offer(tools)
         self._keeper.offer_again()
 
     def send_variables(self, variables: Mapping[str, object]) -> None:
         """Put variables into the box. Raises ConfigError for a value that cannot cross."""
+        self._look()  # an agent that begins a run comes here first
         self._keeper.send(variables)
 
     def __call__(self, code_action: str) -> CodeOutput:
         """Run one snippet. Raises InterpreterError with what the model has to read."""
         with self._alone():
             try:
-                return self._run(code_action)
-            except RunStopped as stopped:
-                self._stopped = stopped
-                raise
+                self._begin_step()
+                with at_work(self._agent, self.governor.latch) as chain:
+                    return self._run(code_action, chain)
+            except AuditError as error:  # the model reads it; the whole of it is the cause
+                raise AuditError(without_host_paths(str(error))) from error
 
     def cleanup(self) -> None:
-        """End the box. Idempotent; a later step starts a fresh one."""
-        self._keeper.end()
+        """End the box, and record the end. Idempotent; a later step starts a fresh one, and the trail goes on."""
         self._waiting.end()
+        self._keeper.end()
+        self.governor.conclude()
 
     # ---- ours --------------------------------------------------------------------------------------------
 
-    def interrupt(self, reason: str) -> None:
+    def interrupt(self, reason: str | None = None) -> None:
         """End the running step, from any thread; the session is kept if the code can be interrupted.
 
         A wait for a person's answer ends at once, and so does the work of managed agents; a tool that runs is awaited
-        and recorded. What the step ends in is the reason, for the model to read.
+        and recorded. What the step ends in is the reason, for the model to read. While an agent's run is between two
+        steps (its model writes), it is the next one that ends so, before anything of it begins. Between two snippets
+        that are no part of an agent's run there is nothing to end, and nothing is kept for later.
         """
-        is_running = self._entered.locked()
-        self.end_step(reason)
-        if is_running:
-            interrupt_below(self._tools, reason)
-
-    def end_step(self, reason: str) -> None:
-        """`interrupt` for this one executor: managed agents go on."""
-        session = self._keeper.session
-        if session is not None:
-            session.interrupt(reason)
         self.governor.interrupt(reason)
+        if self._entered.locked():
+            interrupt_below(self._tools)
 
     @property
     def enforcement(self) -> Enforcement | None:
@@ -183,14 +182,17 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         with self._alone():
             return self._keeper.ready().enforcement
 
-    def take_stop(self) -> RunStopped | None:
-        """What stopped the run in the latest step, once."""
-        stopped, self._stopped = self._stopped, None
-        return stopped
+    @property
+    def agent_name(self) -> str:
+        """The name under which calls are judged."""
+        return self._agent
 
-    def serve_agent(self, agent: object, name: str, look: Callable[[], None] | None = None) -> None:
-        """The agent, and the name under which its calls are judged; `look` tells the governor of a run that begins."""
-        self.agent, self._agent, self._look = agent, name, look
+    def serve_agent(self, agent: object, name: str, steps: AgentSteps) -> None:
+        """The agent, the name under which its calls are judged, and what tells the governor of a run that begins."""
+        if self._steps is not None:
+            self._steps.close()
+        self.agent, self._agent, self._steps = agent, name, steps
+        vars(agent)["provide_final_answer"] = LastWord(agent, partial(self._toolbox.answer, name))
 
     def __enter__(self) -> HardenedExecutor:
         return self
@@ -200,9 +202,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def close(self) -> None:
         """End the box, the governor and the trail; the executor cannot be used afterwards."""
+        self._admission.release()
         self.cleanup()
-        for governed in self._governed:
-            governed.release()
         self.governor.close()
         self._close_backend()
         self.trail.close()
@@ -213,33 +214,51 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     # ---- a step ------------------------------------------------------------------------------------------
 
-    def _run(self, code: str) -> CodeOutput:
+    def _look(self) -> None:
+        """Has a run begun? What has ended the one before, or what somebody ran without one, is over then."""
+        if self._steps is not None:
+            self._steps.look()
+            return
+        self.governor.latch.clear()
+        if self.governor.counts_tokens:
+            raise ConfigError(
+                "a budget in tokens, or a price for them, needs to know the agent: call attach(agent), or make it with"
+                " hardened_agent(..., executor=executor) or executor_type='hardened'"
+            )
+
+    def _begin_step(self) -> None:
         self._step += 1
-        self._code = code
         self._printed.clear()
         self.pictures = []
         self.state.logs = ""
-        chain = (*AT_WORK.get(), self._agent)
-        if self._look is not None:
-            self._look()
+        self._look()
+
+    def _run(self, code: str, chain: tuple[str, ...]) -> CodeOutput:
+        self._code = code
         call = CodeCall(self._run_id, self._step, self._agent, chain, code, digest_text(code))
         refused = self.governor.judge_code(call)
         if refused is not None:
-            raise InterpreterError(code_refusal_text(refused))
+            raise InterpreterError(self._interrupted() or code_refusal_text(refused))
         with self._waiting.over("the sandbox to take the variables, or to start"):
             session = self._keeper.ready()
-        at_work = AT_WORK.set(chain)
-        self._toolbox.begin_step()
         try:
-            with self._waiting.over("the code"):
+            with self._waiting.over("the code"), self._keeper.recorded():
                 outcome = session.run(code, self.config.wall_s)
         finally:
-            AT_WORK.reset(at_work)
             if self._live is not None:
                 self._live.end()
             self.state.logs = truncate_content("".join(self._printed), max_length=self.config.print_characters)
             self._keeper.let_go_of_the_dead()
+            self._toolbox.end_step()
         return self._output(self._take_along(session, outcome))
+
+    def _interrupted(self) -> str:
+        """What a step ends in that an interrupt has ended, and has thereby spent, or nothing."""
+        why = ended()
+        if why is None:
+            return ""
+        self.governor.latch.clear(of_step=True)
+        return why.told
 
     def _take_along(self, session: Session, outcome: Outcome) -> Outcome:
         """Figures and declared outputs of a step. A box that lies about them has broken its protocol; answers stand."""
@@ -290,6 +309,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             case LimitHit(limit, message, _, state_lost):
                 told = {"limit": limit.value, "reason": message, "state_lost": state_lost}
                 self._note("limit", **told)
+                if limit is Limit.INTERRUPTED:
+                    self._interrupted()
                 error = TimeIsUp if limit is Limit.TIME else InterpreterError
                 raise error(message + (STATE_LOST if state_lost else ""))
             case Broke(message, _, is_violation):
@@ -307,6 +328,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Have the box to ourselves. A tool that enters its own executor gets an error: waiting would never end."""
+        self._admission.refuse_closed()
         if not self._entered.acquire(blocking=False):
             raise HardenedError(
                 "this executor is already running a step: read its state and files between steps, and give each agent"
@@ -349,8 +371,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             self._keeper.say_if_large(f"the result of {tool}", answer.encoded)
         return answer
 
-    def _functions(self) -> dict[str, Callable[..., object]]:
-        return without_pythons_own(self.config.functions)
+    def _offer(self, tools: Mapping[str, Callable[..., object]]) -> None:
+        offered = without_pythons_own(self.config.functions) | without_pythons_own(tools)
+        self._admission.admit(offered)
+        self._toolbox.replace(offered)
+        self._tools = offered
 
     def _note(self, kind: str, **told: object) -> None:
         where = {"run": self._run_id} if kind in OF_A_BOX else {"run": self._run_id, "step": self._step}

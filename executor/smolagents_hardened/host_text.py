@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-# An absolute path: not the tail of a word, a URL or a date.
-_PATH = re.compile(r"""(?<![\w:/.\\])/(?=[^\s/])[^\s'"`,;()\[\]{}<>|]*""")
+# An absolute path: not the tail of a word, a URL or a date, but that of `file:///` and of `cannot open:/`. In quotes it
+# may hold anything.
+_PATH = re.compile(r"""(?:(?<![\w:/.\\])/+|(?<=:)(?:/{3,}|/(?!/)))(?=[^\s/])[^\s'"`,;()\[\]{}<>|]*""")
+_QUOTED = re.compile(r"""(['"`])((?:\w[\w+.-]*:(?:/{3,}|/(?!/))|/+)(?=[^\s/])(?:(?!\1)[^\n])*)(?=\1)""")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # C0 without \t and \n, DEL, C1
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -26,4 +28,5 @@ def neutral(text: str) -> str:
 def without_host_paths(text: str, known: str = "") -> str:
     """Replace absolute paths, but those that stand in `known` (what the box said itself), and drop addresses."""
     text = _ADDRESS.sub("", text)
+    text = _QUOTED.sub(lambda found: found[0] if found[2] in known else f"{found[1]}<host path>", text)
     return _PATH.sub(lambda found: found[0] if found[0] in known else "<host path>", text)

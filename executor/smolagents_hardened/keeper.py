@@ -12,7 +12,7 @@ from smolagents_hardened.backends.base import Backend, Box, BoxRequest
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.carried import libraries
 from smolagents_hardened.config import Config
-from smolagents_hardened.errors import BackendError, BoxError, ConfigError, MissingImports, WireViolation
+from smolagents_hardened.errors import AuditError, BackendError, BoxError, ConfigError, MissingImports, WireViolation
 from smolagents_hardened.files.inputs import Input, look_again
 from smolagents_hardened.session import Session
 from smolagents_hardened.toolbox import Toolbox
@@ -180,11 +180,16 @@ class Keeper:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """A box that dies or lies outside of a step is on record like one that does so in it."""
+        """A box that dies or lies is on record, and so is the end of one that whatever is raised here has ended."""
         try:
             yield
         except BoxError as error:
             self._note("violation" if isinstance(error, WireViolation) else "box_died", reason=str(error))
+            raise
+        except BaseException:
+            if self.session is not None and not self.session.is_alive:
+                with suppress(AuditError):  # it is not to hide what has ended the box
+                    self._note("box_end")
             raise
 
     def _encode(self, variables: Mapping[str, object]) -> Encoded:

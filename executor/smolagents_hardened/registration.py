@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from functools import wraps
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from smolagents import ActionStep, CodeAgent
 
-from smolagents_hardened.agent_steps import AgentSteps, Interrupt
+from smolagents_hardened.agent_steps import AgentSteps
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.executor import HardenedExecutor
 from smolagents_hardened.files.inputs import refuse_bytes
 from smolagents_hardened.picture_note import PictureNote
-from smolagents_hardened.reloading import of_its_own
+from smolagents_hardened.reloading import of_its_own, of_plain_options
 
 EXECUTOR_TYPE = "hardened"
 TESTED = ("1.24", "1.25", "1.26")
@@ -48,28 +49,39 @@ def register(*, untested: bool = False) -> None:
     setattr(create_python_executor, _MARK, True)
     CodeAgent.create_python_executor = create_python_executor
     CodeAgent.from_dict = classmethod(of_its_own(CodeAgent.from_dict.__func__))
+    CodeAgent.save = of_plain_options(CodeAgent.save)
 
 
 def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
     """Tell the executor its agent's name, tasks and tokens; from then on `agent.interrupt(reason)` ends the running
-    step as well, and the memory of a step that a stop has ended says why. Again for the same agent it does nothing.
+    step as well, and a run that was stopped or interrupted ends with the reason, in its memory, too. Again for the same
+    agent it does nothing; another one of the same name takes over. Raises ConfigError for one of another name.
     """
     hardened = executor if executor is not None else agent.python_executor
     if not isinstance(hardened, HardenedExecutor):
         raise ConfigError(f"attach() needs an agent with a HardenedExecutor, not {type(hardened).__name__}")
+    name = agent.name or "agent"
     if hardened.agent is agent:
         return
-    steps = AgentSteps(agent, hardened.governor, agent.name or "agent")
-    steps.take_stop, steps.logs = hardened.take_stop, lambda: hardened.state.logs
-    agent.interrupt = Interrupt(agent, hardened.interrupt)
+    if hardened.agent is not None and hardened.agent_name != name:
+        raise ConfigError(
+            f"this executor belongs to agent {hardened.agent_name!r}, and would judge its calls as those of {name!r}:"
+            " give each agent an executor of its own"
+        )
+    steps = AgentSteps(agent, hardened.governor, name)
+    steps.logs = lambda: hardened.state.logs
     if hardened.config.show_pictures:
         agent.step_callbacks.register(ActionStep, PictureNote(lambda: hardened.pictures))
-    hardened.serve_agent(agent, agent.name or "agent", steps.look)
+    hardened.serve_agent(agent, name, steps)
 
 
 def hardened_agent(*args: Any, executor: HardenedExecutor, **kwargs: Any) -> CodeAgent:
-    """A CodeAgent with this very executor, saved and reloaded as "hardened" rather than silently as "local"."""
+    """A CodeAgent with this very executor, saved and reloaded as "hardened", with the options that the executor was
+    given, rather than silently as "local".
+    """
     register()
+    options = {name: str(one) if isinstance(one, Path) else one for name, one in executor.options.items()}
+    kwargs = {"executor_kwargs": options, "additional_authorized_imports": executor.imports} | kwargs
     agent = CodeAgent(*args, executor=executor, executor_type=EXECUTOR_TYPE, **kwargs)
     attach(agent)
     return agent

@@ -17,6 +17,7 @@ from smolagents_hardened.backends.base import Box, Stream
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.deadline import Deadline
 from smolagents_hardened.errors import BoxDied, ConfigError, RunStopped, WireViolation
+from smolagents_hardened.governance.latch import ended, waking
 from smolagents_hardened.host_text import presentable
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.orders import Orders, read_trees
@@ -44,11 +45,10 @@ FINAL_WAIT_S = 1.0  # after a final answer, before the interrupt: the honest gue
 DRAIN_S, QUIET_S = 2.0, 0.05  # most time for output that outlives its step; and the pause that ends it
 REFILL_S = 0.1  # what each order adds to the patience of all: a thousand slow answers may not take an hour each
 LEAST_SEND_S = 1.0  # a reply to a box that is being ended: it may be about to read
-CPU_CHARGE_FROM_S = 0.05  # shorter host work is not worth reading the box's CPU clock for
 
 
 class Session(Orders):
-    """One box, one session. Used by one thread at a time; `interrupt` and `close` may come from any."""
+    """One box, one session. Used by one thread at a time; `close` may come from any. A latch in force ends a step."""
 
     def __init__(
         self,
@@ -69,7 +69,6 @@ class Session(Orders):
         self._seq = 0
         self._step: Step | None = None  # while a step runs
         self._patience_s = limits.start_s  # for the answers about files and pictures, all until the next step
-        self._interrupt_reason: str | None = None  # set by `interrupt`, read by the step's thread
         self._is_noisy = False  # the latest step was cut short: more of its output may be under way
         self._orders_until: Deadline | None = None  # while what a step has made is collected
         self.pictures = 0  # that the latest step has shown
@@ -101,12 +100,6 @@ class Session(Orders):
             self._box.channel.wake()
         else:
             self._box.close()
-
-    def interrupt(self, reason: str) -> None:
-        """End the running step; the session is kept if the code can be interrupted. Any thread may call it."""
-        if self._step is not None:
-            self._interrupt_reason = reason
-            self._box.channel.wake()
 
     # ---- between steps -----------------------------------------------------------------------------------
 
@@ -155,11 +148,15 @@ class Session(Orders):
         problem = unsendable(code, self._limits.frame_bytes)
         if problem:
             return Raised("SyntaxError", f"Code parsing failed due to: SyntaxError: {problem}", "")
+        why = ended()
+        if why is not None:
+            return LimitHit(Limit.INTERRUPTED, why.told, "", state_lost=False)
         self._seq += 1
         self.pictures, self._patience_s = 0, self._limits.start_s
         step = self._step = Step(self._seq, wall_s, Deadline(self._clock, wall_s))
         try:
-            return self._run(step, code)
+            with waking(self._box.channel.wake):
+                return self._run(step, code)
         except BaseException:  # the user's Ctrl-C, a stop, a bug of ours: no half-run step may stay behind
             if not step.is_done:
                 self.close()
@@ -167,7 +164,6 @@ class Session(Orders):
         finally:
             self._is_noisy = step.ending is not None
             self._step = None
-            self._interrupt_reason = None
 
     def _run(self, step: Step, code: str) -> Outcome:
         try:
@@ -219,9 +215,9 @@ class Session(Orders):
 
     def _press_on(self, step: Step) -> None:
         """Move an ending step on: first the polite signal, then, after `grace_s`, the kill."""
-        if self._interrupt_reason is not None and step.ending is None:
-            message = f"The step was interrupted: {self._interrupt_reason}"
-            self._end(step, Ending(Limit.INTERRUPTED, message))
+        why = ended() if step.ending is None else None
+        if why is not None:
+            self._end(step, Ending(Limit.INTERRUPTED, why.told))
         if not step.deadline.has_passed():
             return
         if step.ending is None:
@@ -307,15 +303,12 @@ class Session(Orders):
 
     def _serve_call(self, step: Step, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
         """Run the host's side with the box's wall clock stopped; CPU that the box burns meanwhile is charged."""
-        started, cpu_before = self._clock(), self._box.cpu_s()
-        step.deadline.pause()
+        started = self._clock()
+        step.call_begins(started, self._box.cpu_s)
         try:
             return self._serve(tool, args, kwargs)
         finally:
-            charge = 0.0
-            if cpu_before is not None and self._clock() - started > CPU_CHARGE_FROM_S:
-                charge = (self._box.cpu_s() or cpu_before) - cpu_before
-            step.deadline.resume(charge)
+            step.call_ends(started, self._clock(), self._box.cpu_s)
 
     def _reply(self, step: Step, result: Result, blobs: Mapping[int, BytesLike]) -> None:
         self._send(result, blobs, step.deadline)

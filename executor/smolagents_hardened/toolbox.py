@@ -7,13 +7,16 @@ checked against the tool's declared inputs; that mapping is what every hook judg
 from __future__ import annotations
 
 import inspect
+import threading
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
 from types import NoneType, UnionType
 from typing import Any, Protocol, Union, get_args, get_origin
 
+from smolagents_hardened.at_work import AT_WORK, at_work
 from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
@@ -52,6 +55,9 @@ _ANNOTATED: dict[object, str] = {
 }  # fmt: skip
 
 
+# What a parameter holds that takes whatever no other one does.
+_GATHERED: dict[Any, Any] = {inspect.Parameter.VAR_POSITIONAL: list | tuple, inspect.Parameter.VAR_KEYWORD: Mapping}
+
 _NAMED = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)} | {"None": NoneType}
 
 
@@ -68,11 +74,17 @@ def _annotated(annotation: object) -> list[str]:
 
 
 def _wanted(declared: Mapping[str, Any]) -> list[str]:
-    """The types of a declared input; MCP servers declare by JSON Schema, where `anyOf` lists several."""
-    if declared.get("anyOf"):
-        return [one for part in declared["anyOf"] for one in _wanted(part)]
-    types = declared.get("type", "any")
+    """The types of a declared input; MCP servers declare by JSON Schema, where `anyOf` and `oneOf` list several."""
+    if declared.keys() & {"$ref", "allOf", "const", "not"}:
+        return ["any"]  # the server knows; smolagents calls an input without a type a string
+    parts = [one for word in ("anyOf", "oneOf") for part in declared.get(word, ()) for one in _wanted(part)]
+    types = parts or declared.get("type", "any")
     return [types] if isinstance(types, str) else list(types)
+
+
+def _is_listed(value: object, declared: Mapping[str, Any]) -> bool:
+    """Whether it is one of the values that an `enum` lists, True being no 1."""
+    return any(type(value) is type(one) and value == one for one in declared.get("enum", ()))
 
 
 class MakeCall(Protocol):
@@ -92,6 +104,7 @@ class Entry:
     function: Callable[..., object]
     inputs: Mapping[str, Mapping[str, Any]] | None  # None: a plain function, bound by its signature
     signature: inspect.Signature | None
+    is_open: bool = False  # the tool itself says what it misses
 
     def bind(self, args: list[object], kwargs: dict[str, object]) -> dict[str, object]:
         """Positionals, keywords, or one dict of the inputs, as keywords. Raises TypeError like a Python call."""
@@ -110,7 +123,7 @@ class Entry:
     def check(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """The arguments in the order of the inputs, each of its declared type; TypeError says which is not."""
         if self.inputs is None:
-            return self._bind_function([], dict(arguments)) if self.signature else dict(arguments)
+            return self._bind_again(arguments)
         unknown = [name for name in arguments if name not in self.inputs]
         if unknown:
             raise TypeError(
@@ -120,7 +133,7 @@ class Entry:
         for name, declared in self.inputs.items():
             if name in arguments:
                 checked[name] = self._of_type(name, declared, arguments[name])
-            elif not (declared.get("nullable", False) or "default" in declared):
+            elif not (self.is_open or declared.get("nullable", False) or "default" in declared):
                 raise TypeError(f"{self.name}() misses the argument {name!r}")
         return checked
 
@@ -137,11 +150,24 @@ class Entry:
             return None
         if not {"any", "object", "array"} & set(wanted):
             value = pythons_own(value)
-        if not any(_ACCEPTS.get(one, _ACCEPTS["any"])(value) for one in wanted):
+        if not (any(_ACCEPTS.get(one, _ACCEPTS["any"])(value) for one in wanted) or _is_listed(value, declared)):
             given = type(value).__name__
             hint = ": convert it with str()" if "string" in wanted else ""
             raise TypeError(f"argument {name!r} of {self.name}() must be {' or '.join(wanted)}, not {given}{hint}")
         return value
+
+    def _bind_again(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Arguments as a function's signature names them, `*args` and `**kwargs` as one each: so they are judged."""
+        if self.signature is None:
+            return dict(arguments)
+        parameters = self.signature.parameters
+        for name, value in arguments.items():
+            if name not in parameters:
+                raise TypeError(f"{self.name}() has no argument {name!r}; it takes: {', '.join(parameters) or 'none'}")
+            if not isinstance(value, _GATHERED.get(parameters[name].kind, object)):
+                raise TypeError(f"argument {name!r} of {self.name}() holds all the others, which is no single value")
+        bound = inspect.BoundArguments(self.signature, dict(arguments))
+        return self._bind_function(list(bound.args), dict(bound.kwargs))
 
     def _bind_function(self, args: list[object], kwargs: dict[str, object]) -> dict[str, object]:
         if self.signature is None:
@@ -158,25 +184,29 @@ class Entry:
         return arguments
 
 
-class Toolbox:
-    """Serves the calls of one session's box, one at a time, through the governor."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Why a call gave no value, as the model reads it; with `error` the tool has run and raised that."""
 
-    def __init__(
-        self, governor: Governor, limits: Limits, make_call: MakeCall, where: Where, caller: Caller | None = None
-    ) -> None:
+    type_name: str
+    message: str
+    error: Exception | None = None
+
+
+class Serving:
+    """Serves the calls of one agent by name, through the governor. Whatever is refused is on record.
+
+    Threads may call it: smolagents makes the tool calls of one round of a ToolCallingAgent in parallel.
+    """
+
+    def __init__(self, governor: Governor, make_call: MakeCall, where: Where, caller: Caller | None = None) -> None:
         self._governor = governor
         self._caller = caller or Caller(governor.loop)
-        self._where = where
-        self._refusals = 0  # of this step, before the governor
         self._make_call = make_call
+        self._where = where
         self._entries: dict[str, Entry] = {}
-        self.handles = Handles()
-        self._budget = EncodeBudget(
-            inline_bytes=limits.value_bytes // 2,
-            nodes=limits.nodes // 2,
-            depth=limits.depth // 2,
-            blob_bytes=limits.blob_bytes,
-        )
+        self._refusals = 0  # of this step, before the governor
+        self._lock = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -187,40 +217,95 @@ class Toolbox:
         """Offer these tools from now on. Raises ConfigError for a name that is no identifier."""
         self._entries = {name: entry_of(name, tool) for name, tool in tools.items()}
 
-    def serve(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
-        """One call, whole. Raises RunStopped and AuditError; everything else is an Answer."""
+    def call(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Value | Told:
+        """One call, whole. Raises RunStopped and AuditError; everything else comes back."""
         entry = self._entries.get(tool)
+        given = {**kwargs, "*": args} if args else kwargs
         if entry is None:
-            known = ", ".join(self._entries)
-            return self.refuse(tool, "unknown_tool", "NameError", f"there is no tool {tool!r}; there are: {known}")
+            reason = f"there is no tool {tool!r}; there are: {', '.join(self._entries)}"
+            return self.refuse(tool, "unknown_tool", "NameError", reason, given)
         try:
             arguments = entry.bind(*self._owned(args, kwargs))
         except LookupError:
             reason = "a reference in the arguments belongs to another session: call the tool that made it again"
-            return self.refuse(tool, "unknown_handle", "ValueError", reason)
+            return self.refuse(tool, "unknown_handle", "ValueError", reason, given)
         except TypeError as error:
-            return self.refuse(tool, "invalid_arguments", "TypeError", str(error))
-        served = self._governor.serve(
-            self._make_call(tool, arguments),
-            entry.check,
-            lambda checked: self._caller.call(tool, partial(entry.call, self._resolved(checked))),
-        )
-        match served:
-            case Value(value):
-                return self._give(tool, value)
-            case Refused() as refused:
-                return Answer("error", None, "PermissionError", refusal_text(tool, refused))
-            case Failed(raised):
-                message = without_host_paths(_text(raised), known=_text(arguments))
-                return Answer("error", None, _type_name(raised), presentable(message, MESSAGE_BYTES))
+            return self.refuse(tool, "invalid_arguments", "TypeError", str(error), given)
+        return self._judged(entry, self._make_call(tool, arguments), partial(self._run, entry))
 
-    def refuse(self, tool: str, code: str, type_name: str, reason: str) -> Answer:
-        """Refuse a call that does not get as far as the governor. It is on record, too: probing leaves a trace."""
-        self._refusals += 1
-        if self._refusals <= MOST_REFUSALS:
-            told = presentable(reason, MESSAGE_BYTES)
-            self._governor.trail.append("refusal", **self._where(), tool=presentable(tool, 200), code=code, reason=told)
-        return Answer("error", None, type_name, reason)
+    def answer(self, agent: str, text: object) -> Value | Told:
+        """What the agent answers without calling `final_answer`, judged and recorded as if it had; no code did."""
+        with at_work(agent, self._governor.latch):
+            call = replace(self._make_call(FINAL_ANSWER, {"answer": text}), code="")
+            return self._judged(_ANSWER, call, _ANSWER.call)
+
+    def refuse(
+        self, tool: str, code: str, type_name: str, reason: str, arguments: Mapping[str, object] | None = None
+    ) -> Told:
+        """Refuse a call that does not get as far as the governor. It is on record, too: probing leaves a trace.
+
+        `arguments` are as they were given, positionals under "*".
+        """
+        with self._lock:
+            self._refusals += 1
+            is_written = self._refusals <= MOST_REFUSALS
+        told = presentable(reason, MESSAGE_BYTES)
+        if is_written:
+            ids = {"call": uuid.uuid4().hex, "delegation": list(AT_WORK.get())}
+            given = {} if arguments is None else {"arguments": dict(arguments)}
+            self._record(tool=presentable(tool, 200), code=code, reason=told, **ids, **given)
+        return Told(type_name, told)
+
+    def end_step(self) -> None:
+        """Say on record how many refusals of this step were not written one by one, and count anew."""
+        with self._lock:
+            more, self._refusals = self._refusals - MOST_REFUSALS, 0
+        if more > 0:
+            reason = f"{more} more calls of this step were refused before anybody was asked"
+            self._record(tool="*", code="more_refusals", reason=reason, count=more)
+
+    def _record(self, **told: object) -> None:
+        self._governor.trail.append("refusal", **self._where(), **told)
+
+    def _owned(self, args: list[object], kwargs: dict[str, object]) -> tuple[list[object], dict[str, object]]:
+        """The arguments as the host has them. Raises LookupError for what is another session's."""
+        return args, kwargs
+
+    def _run(self, entry: Entry, arguments: Mapping[str, object]) -> object:
+        return self._caller.call(entry.name, partial(entry.call, arguments))
+
+    def _judged(self, entry: Entry, call: ToolCall, run: Callable[[Mapping[str, object]], object]) -> Value | Told:
+        match self._governor.serve(call, entry.check, run):
+            case Value() as value:
+                return value
+            case Refused() as refused:
+                return Told("PermissionError", refusal_text(entry.name, refused))
+            case Failed(raised):
+                message = without_host_paths(_text(raised), known=_text(call.arguments))
+                return Told(_type_name(raised), presentable(message, MESSAGE_BYTES), raised)
+
+
+class Toolbox(Serving):
+    """Serves the calls of one session's box, one at a time: host objects are handles there, results are encoded."""
+
+    def __init__(
+        self, governor: Governor, limits: Limits, make_call: MakeCall, where: Where, caller: Caller | None = None
+    ) -> None:
+        super().__init__(governor, make_call, where, caller)
+        self.handles = Handles()
+        self._budget = EncodeBudget(
+            inline_bytes=limits.value_bytes // 2,
+            nodes=limits.nodes // 2,
+            depth=limits.depth // 2,
+            blob_bytes=limits.blob_bytes,
+        )
+
+    def serve(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Answer:
+        """One call, whole. Raises RunStopped and AuditError; everything else is an Answer."""
+        served = self.call(tool, args, kwargs)
+        if isinstance(served, Told):
+            return Answer("error", None, served.type_name, served.message)
+        return self._give(tool, served.value)
 
     def encode(self, value: object) -> Encoded:
         """Make a value of the host ready for the box; what is no value becomes a handle. Raises EncodeError."""
@@ -230,17 +315,13 @@ class Toolbox:
         """The box is gone: let go of the objects that only its handles held."""
         self.handles = Handles()
 
-    def begin_step(self) -> None:
-        """Count refusals anew."""
-        self._refusals = 0
-
     def _owned(self, args: list[object], kwargs: dict[str, object]) -> tuple[list[object], dict[str, object]]:
         return [self.handles.own(item) for item in args], {
             name: self.handles.own(item) for name, item in kwargs.items()
         }
 
-    def _resolved(self, arguments: Mapping[str, object]) -> dict[str, object]:
-        return {name: self.handles.resolve(item) for name, item in arguments.items()}
+    def _run(self, entry: Entry, arguments: Mapping[str, object]) -> object:
+        return super()._run(entry, {name: self.handles.resolve(item) for name, item in arguments.items()})
 
     def _give(self, tool: str, value: object) -> Answer:
         if tool == FINAL_ANSWER:
@@ -258,8 +339,13 @@ def entry_of(name: str, tool: Callable[..., object]) -> Entry:
         raise ConfigError(f"a tool's name must be an ASCII Python identifier and no keyword, not {name[:80]!r}")
     inputs = getattr(tool, "inputs", None)
     if isinstance(inputs, Mapping):
-        return Entry(name, tool, inputs, None)
+        # So smolagents marks a tool whose inputs are a server's: `required` is lost on the way, and the server checks.
+        return Entry(name, tool, inputs, None, getattr(tool, "skip_forward_signature_validation", False) is True)
     return Entry(name, tool, None, _signature(tool))
+
+
+# `final_answer` as such: what an agent's own tool of that name would do with the answer is not wanted.
+_ANSWER = Entry(FINAL_ANSWER, lambda answer: answer, {"answer": {"type": "any"}}, None)
 
 
 def _signature(function: Callable[..., object]) -> inspect.Signature | None:

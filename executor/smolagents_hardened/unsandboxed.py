@@ -28,12 +28,12 @@ def refuse_unsandboxed(tools: Mapping[str, object], is_allowed: bool, warn: Call
 
 def interpreters(tools: Mapping[str, object]) -> Iterator[str]:
     """Paths of tools that run a snippet on the host, such as "helper.python_interpreter"."""
-    yield from (path for path, member in _members(tools, "", ()) if isinstance(member, PythonInterpreterTool))
+    yield from (path for path, member in members(tools) if isinstance(member, PythonInterpreterTool))
 
 
 def outside(tools: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Paths of agents that our executor does not reach, and what they run where."""
-    for path, member in _members(tools, "", ()):
+    for path, member in members(tools):
         if not isinstance(member, MultiStepAgent) or isinstance(member, ToolCallingAgent):
             continue  # a ToolCallingAgent runs no code, and its calls are governed
         executor = member.python_executor if isinstance(member, CodeAgent) else None
@@ -43,9 +43,16 @@ def outside(tools: Mapping[str, object]) -> Iterator[tuple[str, str]]:
             yield path, f"tools without any hook's word ({type(executor or member).__name__})"
 
 
-def _members(tools: Mapping[str, object], prefix: str, seen: tuple[int, ...]) -> Iterator[tuple[str, object]]:
-    for name, member in tools.items():
+def members(
+    tools: Mapping[str, object], prefix: str = "", seen: set[int] | None = None
+) -> Iterator[tuple[str, object]]:
+    """Paths of everything in the tree, and what it is; of `agent.run` it is the agent. Agents may manage each other, so
+    each is looked into once.
+    """
+    seen = set() if seen is None else seen
+    for name, found in tools.items():
+        member = getattr(found, "__self__", found)
         yield prefix + name, member
         if isinstance(member, MultiStepAgent) and id(member) not in seen:
-            inner = {**member.tools, **member.managed_agents}
-            yield from _members(inner, f"{prefix}{name}.", (*seen, id(member)))
+            seen.add(id(member))
+            yield from members({**member.tools, **member.managed_agents}, f"{prefix}{name}.", seen)

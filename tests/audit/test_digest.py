@@ -167,3 +167,60 @@ def test_other_objects_count_by_identity() -> None:
     """A host object has a digest of its own, which another object of its type does not have."""
     one, other = object(), object()
     assert digest_value(one) == digest_value(one) != digest_value(other)
+
+
+FRAME = pd.DataFrame({"a": [1, 2]})
+LONG, OTHER = [1] * 1000, [1] * 500 + [2] + [1] * 499
+NEIGHBOURS = {
+    "index": (pd.Index(LONG), pd.Index(OTHER)),
+    "array": (pd.array(LONG), pd.array(OTHER)),
+    "mask": (pd.array([*LONG, None]), pd.array([None, *LONG])),
+    "texts": (pd.array(["a"] * 999 + ["b"]), pd.array(["a"] * 998 + ["b", "a"])),
+    "zone": (pd.date_range("2020", periods=99, tz="UTC"), pd.date_range("2020", periods=99, tz="Europe/Paris")),
+    "levels": tuple(pd.MultiIndex.from_tuples([(1, n) for n in made]) for made in (LONG, OTHER)),
+    "intervals": (pd.interval_range(0, 99), pd.interval_range(0, 99, closed="left")),
+    "sparse": tuple(pd.array(made, dtype="Sparse[int]") for made in (LONG, OTHER)),
+    "name of the index": (FRAME, FRAME.rename_axis("key")),
+    "name of the columns": (FRAME, FRAME.rename_axis("key", axis=1)),
+    "order of categories": tuple(
+        pd.Series(pd.Categorical(["a", "b"], categories=order, ordered=True)) for order in (["a", "b"], ["b", "a"])
+    ),
+    "objects": tuple(np.array([(n,) for n in made], dtype=[("x", object)]) for made in (LONG, OTHER)),
+}
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_one_changed_item_of_a_long_container_counts(name: str) -> None:
+    """Arrays and tables are digested by their content, names and categories included, never by a shortened repr."""
+    one, other = NEIGHBOURS[name]
+    assert digest_value(one) == digest_value(one.copy()) != digest_value(other)
+
+
+def test_a_palette_counts_with_its_transparency() -> None:
+    """Two pictures that differ in how opaque a colour is are two."""
+    one, other = Image.new("P", (2, 2)), Image.new("P", (2, 2))
+    one.putpalette(bytes([1, 2, 3, 255]), "RGBA")
+    other.putpalette(bytes([1, 2, 3, 0]), "RGBA")
+    assert digest_value(one) != digest_value(other)
+
+
+def test_an_index_of_more_numbers_than_memory_has_a_digest() -> None:
+    """A range stays a range."""
+    assert digest_value(pd.RangeIndex(10**15)) != digest_value(pd.RangeIndex(10**15 + 1))
+
+
+class Unreadable(pd.api.extensions.ExtensionArray):
+    """An array of somebody else's, of which we know nothing."""
+
+    dtype = np.dtype("int64")
+    nbytes = 8
+
+    def __len__(self) -> int:
+        """One item."""
+        return 1
+
+
+def test_an_array_that_cannot_be_read_in_full_has_no_digest() -> None:
+    """Doubt refuses: what we cannot read could change unseen."""
+    with pytest.raises(ValueError, match="cannot be read in full"):
+        digest_value(Unreadable())

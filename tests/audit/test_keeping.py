@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from smolagents_hardened.audit.keeping import Keeping
+from smolagents_hardened.audit.record import canonical
 from smolagents_hardened.audit.redact import Redactor
 from smolagents_hardened.audit.report import Filter, timeline
 from smolagents_hardened.audit.schema import schema
@@ -100,6 +101,29 @@ def test_a_cut_end_shows_against_the_signed_head(path: Path, signer: Signer) -> 
     assert kinds(path, signer, Head(head.seq - 1, json.loads(lines[-2])["hash"], head.sig)) == ["head"]
 
 
+def test_a_trail_without_signatures_proves_nothing(path: Path, signer: Signer) -> None:
+    """With the key an emptied trail, or one that was never signed, is not ok."""
+    write(path, 3)
+    problem = verify(path, key=Verifier.from_pem(signer.public_pem())).problems[0]
+    assert (problem.kind, problem.message) == ("unsigned", "no record has a signature by this key: nothing is proven")
+    path.write_bytes(b"")
+    assert verify(path).ok
+    assert kinds(path, signer) == ["unsigned"]
+
+
+def test_intermediate_signatures_are_no_loss(path: Path, signer: Signer) -> None:
+    """The last signature proves all that the ones before it did."""
+    write(path, 3, signer=signer)
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for record in lines[:-1]:
+        del record["sig"]
+    path.write_bytes(b"".join(canonical(record) + b"\n" for record in lines))
+    assert kinds(path, signer) == []
+    lines[1]["torn"]["n"] = 9
+    path.write_bytes(b"".join(canonical(record) + b"\n" for record in lines))
+    assert kinds(path, signer) == ["edited"]
+
+
 def test_a_head_is_no_record_and_a_record_no_head(signer: Signer) -> None:
     """A signature of one kind is worth nothing as the other."""
     key, sha256 = Verifier.from_pem(signer.public_pem()), "a" * 64
@@ -115,6 +139,13 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
     with pytest.raises(ConfigError):
         Signer.generate(tmp_path / "key")
+    (tmp_path / "other.pub").write_text("precious")
+    with pytest.raises(ConfigError, match="public key"):
+        Signer.generate(tmp_path / "other")
+    assert (tmp_path / "other.pub").read_text() == "precious"
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(ConfigError, match="give the public one"):
+        Verifier.from_pem((tmp_path / "key").read_bytes())
     os.chmod(tmp_path / "key", 0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
         Signer.from_file(tmp_path / "key")
@@ -249,7 +280,16 @@ def test_what_is_written_through(path: Path, monkeypatch: pytest.MonkeyPatch, fs
     assert len(synced) == len(expected)
 
 
-@pytest.mark.parametrize("bad", [{"fsync": "sometimes"}, {"rotate_bytes": 1}, {"rotate_bytes": True}, {"sinks": (3,)}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"fsync": "sometimes"},
+        {"rotate_bytes": 1},
+        {"rotate_bytes": True},
+        {"sinks": (3,)},
+        *({"lock_timeout_s": bad} for bad in ("5", -1, float("nan"), None, True)),
+    ],
+)
 def test_odd_ways_to_keep_are_refused(bad: dict[str, object]) -> None:
     """Unknown words and numbers that make no sense."""
     with pytest.raises(ConfigError):

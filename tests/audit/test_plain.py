@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -121,9 +122,38 @@ def test_an_object_whose_repr_fails_is_named() -> None:
 
     made = plain(Silent())
     assert isinstance(made, dict)
-    assert made["text"] == "<repr failed: RuntimeError>"
+    assert made["unreadable"] == "RuntimeError"
 
 
 def test_a_glimpse_is_short() -> None:
     """A glimpsed value takes a few hundred characters, whatever it is."""
     assert len(canonical(plain(Glimpse(["text " * 50] * 100)))) < 2500
+
+
+class Shelf(Mapping):  # type: ignore[type-arg]
+    """What a closed shelf, a detached row, a dict that another thread changes are like."""
+
+    def __getitem__(self, key: object) -> object:
+        """Never asked."""
+        raise KeyError(key)
+
+    def __len__(self) -> int:
+        """One item."""
+        return 1
+
+    def __iter__(self) -> Iterator[object]:
+        """As a closed one."""
+        raise ValueError("invalid operation on closed shelf")
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_shown() -> None:
+    """Foreign code that fails takes its own place in the record, and nothing else."""
+    assert plain([Shelf(), 1]) == [{"$type": "Shelf", "unreadable": "ValueError"}, 1]
+
+
+def test_keys_and_columns_are_within_the_budget() -> None:
+    """No field grows to megabytes by names alone."""
+    frame = pd.DataFrame(columns=["\x01" * 62 + f"{number:02}" for number in range(32)])
+    names = {f"{number:04}" + "\N{GRINNING FACE}" * 250: 1 for number in range(1500)}
+    for value in ([frame] * 1000, names):
+        assert len(canonical(plain(value))) < 500_000

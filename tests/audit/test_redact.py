@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from smolagents_hardened.audit.record import digest
-from smolagents_hardened.audit.redact import Redactor, is_secret_name
+from smolagents_hardened.audit.plain import Snippet
+from smolagents_hardened.audit.record import digest, digest_value
+from smolagents_hardened.audit.redact import Curtain, Redactor, is_secret_name
 from smolagents_hardened.audit.trail import Trail
+from smolagents_hardened.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -30,6 +37,8 @@ from smolagents_hardened.audit.trail import Trail
         "dbpassword",
         "openai_apikey",
         "credentials",
+        "passWord",
+        "passPhrase",
     ],
 )
 def test_names_that_say_secret(name: str) -> None:
@@ -94,3 +103,133 @@ def test_a_rule_that_fails_hides() -> None:
 def test_rules_by_name_can_be_switched_off() -> None:
     """Without name rules a password is shown: the positive control."""
     assert "hunter2" in str(Trail(redact=Redactor(by_name=False)).append("x", a={"password": "hunter2"}))
+
+
+SECRET = "sk-abcdef1234567890"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {SECRET: 1},
+        {(SECRET,): 1},
+        np.array([SECRET])[0],
+        pd.DataFrame({SECRET: [1]}),
+        b"key " + SECRET.encode(),
+        Path(SECRET),
+    ],
+    ids=["key", "tuple key", "numpy text", "column", "bytes", "repr"],
+)
+def test_patterns_hide_wherever_a_text_stands(value: object) -> None:
+    """Keys, columns, scalars, bytes and what an object says of itself go through the same exit as any text."""
+    shown, hidden = Trail(), Trail(redact=Redactor(patterns=["sk-[a-z0-9]{16}"]))
+    assert any(form in json.dumps(shown.append("x", result=value)) for form in (SECRET, SECRET.encode().hex()[:40]))
+    record = json.dumps(hidden.append("x", result=value, result_digest=digest_value(value)))
+    assert not any(form in record for form in (SECRET, SECRET.encode().hex()[:40], digest_value(value)))
+
+
+def test_patterns_leave_the_records_own_names_alone() -> None:
+    """A pattern for keys of 32 hex digits does not make a call's id unfindable; the same text of others is hidden."""
+    trail = Trail(redact=Redactor(patterns=["[0-9a-f]{32}"]))
+    call = "ab" * 16
+    decisions = [{"hook": "p", "version": "cd" * 32, "reason": call}]
+    record = trail.append("x", call=call, tool=call, decisions=decisions, reason=call)
+    assert (record["call"], record["decisions"][0]["version"]) == (call, "cd" * 32)  # type: ignore[index]
+    assert [record["decisions"][0]["reason"], record["reason"]] != [call, call]  # type: ignore[index]
+
+
+def test_fields_of_a_named_tuple_have_names() -> None:
+    """A secret's name counts there, too."""
+    pair = namedtuple("pair", "user password")("bob", "hunter2")
+    record = json.dumps(Trail().append("x", a=pair))
+    assert ("bob" in record, "hunter2" in record) == (True, False)
+
+
+def test_a_secret_column_keys_the_digest_of_its_table() -> None:
+    """A table of passwords cannot be guessed back from its digest; one without is as it was."""
+    for column, is_shown in (("city", True), ("password", False)):
+        table = pd.DataFrame({column: [1]})
+        assert (digest_value(table) in json.dumps(Trail().append("x", a=table))) is is_shown
+
+
+def test_what_is_left_out_keys_the_digest() -> None:
+    """A secret may stand in what the record has no room for; a long text is digested openly anyway."""
+    small, large = {"a": 1}, {f"k{number}": number for number in range(3_000)}
+    for value, is_keyed in ((small, False), (large, True), ("x" * 100_000, False)):
+        record = Trail().append("x", arguments=value, digest="d")
+        assert ("keyed" in record, record["digest"] != "d") == (is_keyed, is_keyed)
+
+
+def test_a_secret_is_hidden_in_the_whole_record() -> None:
+    """What stands under a secret's name is not shown by the texts beside it, whatever their order."""
+    arguments = {"note": "it is hunter2", "login": {"password": "hunter2", "said": ["hunter2!"]}}
+    record = Trail().append("x", arguments=arguments, reason="wrong: hunter2", other="hunter3")
+    assert "hunter2" not in json.dumps(record)
+    assert record["other"] == "hunter3"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "login('bob', password='hunter2')",
+        "login('bob', password='hun' 'ter2', x=1)",
+        "password: str = 'hunter2'",
+        "user.password = b'hunter2'",
+        "d['api_key'] = 'hunter2'",
+        "d = {'api_key': f'hunter2{1}'}",
+        "f(token := 'hunter2')",
+        "def f(a, *, password='hunter2'): pass",
+        "x = f\"{login(password='hunter2')}\"",
+        "login(password='hunter2'",
+        'login(password=f"""hunter2""", (',
+        'password: str = "hunter2" (',
+    ],
+)
+def test_literals_with_a_secrets_name_are_not_in_the_code(code: str) -> None:
+    """By keyword, key, assignment or default; where the code does not parse, by its look."""
+    record = Trail().append("code", text=Snippet(f"# Zürich\n{code}\nprint('rest')"), digest="d")
+    assert "hunter2" not in json.dumps(record)
+    assert (str(record["text"])[:8], str(record["text"])[-13:]) == ("# Zürich", "print('rest')")
+    assert (record["keyed"], record["digest"] != "d") == (True, True)
+
+
+@pytest.mark.parametrize("code", ["login('bob', keyword='hunter2')", "passing = 1", "x = {'key': 'v'}", "login('x'"])
+def test_other_code_is_recorded_as_it_is(code: str) -> None:
+    """The positive control: names that only look alike change nothing."""
+    record = Trail().append("code", text=Snippet(code), digest="d")
+    assert (record["text"], record["digest"], "keyed" in record) == (code, "d", False)
+
+
+@pytest.mark.parametrize(
+    "code", ["password " * 50_000, "pass=" * 100_000, 'token="""' * 50_000, "(" * 100_000 + "pass"]
+)
+def test_hostile_code_does_not_cost_more_than_its_length(code: str) -> None:
+    """What a model writes cannot make the record slow."""
+    started = time.process_time()
+    Curtain(Redactor()).code(code)
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("value", ["true", "yes", 1, None])
+def test_by_name_is_a_truth_value(value: object) -> None:
+    """A typo does not switch the rules off."""
+    with pytest.raises(ConfigError, match="by_name"):
+        Redactor.from_mapping({"by_name": value})
+    assert not Redactor.from_mapping({"by_name": False}).is_secret("password", "x")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {f"password{number}": f"secret number {number}" for number in range(1_900)},
+        {"password": "x" * 10**7, "note": "x" * 10**7},
+        {"password": ["red", "eda", "dac", "act", "cte", "ted", "[re", "ed "], "note": "red" * 20_000},
+    ],
+    ids=["many", "long", "in each other"],
+)
+def test_hostile_secrets_do_not_cost_more_than_their_length(arguments: dict[str, object]) -> None:
+    """However many, long or alike the secrets of one call are, its record is made at once and stays small."""
+    started = time.process_time()
+    record = Trail().append("x", arguments=arguments)
+    assert time.process_time() - started < 5
+    assert len(json.dumps(record)) < 1_000_000

@@ -80,7 +80,7 @@ def test_reserved_fields_are_refused(name: str) -> None:
 
 def test_no_argument_crowds_out_later_fields() -> None:
     """A huge field is cut, the small one after it is whole."""
-    assert Trail().append("a", arguments=["x" * 10**4] * 10**4, digest="d")["digest"] == "d"
+    assert Trail().append("a", arguments=["x" * 10**4] * 10**4, after="d")["after"] == "d"
 
 
 def test_the_file_is_private(path: Path) -> None:

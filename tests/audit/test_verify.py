@@ -183,3 +183,20 @@ def test_no_rearrangement_goes_unseen(tmp_path_factory: pytest.TempPathFactory, 
     chosen = data.draw(st.lists(st.sampled_from(one + other), min_size=1, max_size=9))
     is_beginning = chosen in (one[: len(chosen)], other[: len(chosen)])
     assert (kinds(path, chosen) == []) == is_beginning
+
+
+@pytest.mark.parametrize("change", [(b"0.5", b"0.50"), (b'"text":', b'"text":1,"text":'), (b",", b", ")])
+def test_a_change_of_form_is_no_deletion(path: Path, change: tuple[bytes, bytes]) -> None:
+    """A line that is no record is named once: what follows is taken for its place, and a gap behind it is a gap."""
+    lines = lines_of(path)
+    changed = lines[2].replace(*change, 1)
+    assert kinds(path, [*lines[:2], changed, *lines[3:]]) == ["form"]
+    assert kinds(path, [*lines[:2], changed, lines[3], lines[5]]) == ["form", "missing"]
+
+
+def test_a_signature_has_its_form(path: Path) -> None:
+    """Without the key, too, nothing but 128 hex digits stands in its place."""
+    lines = lines_of(path)
+    for sig, expected in (("ab" * 64, []), ("<script>" * 16, ["form"]), ("", ["form"])):
+        record = json.loads(lines[0]) | {"sig": sig}
+        assert kinds(path, [rfc8785.dumps(record) + b"\n", *lines[1:]]) == expected

@@ -131,6 +131,18 @@ def test_threads_are_bounded(executor: HardenedExecutor) -> None:
     assert "can't start new thread" in problem
 
 
+def test_cpu_of_many_short_calls_is_charged(make_executor: MakeExecutor) -> None:
+    """A thread that burns while the wall clock stands still in short calls ends the step; waiting in them does not."""
+    executor = make_executor(
+        limits=Limits(wall_s=1.0, grace_s=1.0), additional_functions={"pause": lambda: time.sleep(0.045)}
+    )
+    assert executor("for _ in range(40): pause()\n'waited'").output == "waited"
+    burn = "import threading, time\ndef burn():\n    while True: sum(range(100000))\n"
+    code = burn + "threading.Thread(target=burn, daemon=True).start()\nfor _ in range(200):\n    pause()\n"
+    assert "maximum execution time" in failure(executor, code + "    print(time.process_time())")
+    assert float(str(executor.state["_print_outputs"]).split()[-1]) < 4
+
+
 def test_interrupt_from_another_thread(executor: HardenedExecutor) -> None:
     """interrupt() ends the step with its reason and keeps the session."""
     executor("kept = 1")

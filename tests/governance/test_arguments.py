@@ -48,6 +48,15 @@ def test_tables_and_images_are_copies_for_a_hook() -> None:
     assert (table.loc[0, "a"], image.getpixel((0, 0))) == (1, 0)
 
 
+@pytest.mark.parametrize("made", [pd.array([1, 2]), pd.Categorical([1, 2]), pd.Series([1, 2])])
+def test_every_pandas_value_is_a_copy_for_a_hook(made: object) -> None:
+    """A change through what a hook was shown does not reach what runs."""
+    before = digest_value(made)
+    shown = for_hook({"x": made})["x"]
+    shown[0] = 2  # type: ignore[index]
+    assert (digest_value(made), digest_value(shown) == before) == (before, False)
+
+
 def test_arrays_are_read_only_for_a_hook() -> None:
     """A hook sees an array without a copy of it, and cannot write into it."""
     array = np.zeros(3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import jsonschema
@@ -41,6 +42,13 @@ calls = 4
 act = 0.5
 """
 
+SUNK: list[Mapping[str, object]] = []
+
+
+def sink(record: Mapping[str, object], _line: bytes) -> None:
+    """Remembers."""
+    SUNK.append(record)
+
 
 def test_everything_can_be_json(tmp_path: Path) -> None:
     """Each option of governance and audit survives a round through JSON."""
@@ -54,6 +62,7 @@ def test_everything_can_be_json(tmp_path: Path) -> None:
             "sign_key": str(tmp_path / "key"),
             "sign_every": 8,
             "redact": {"names": ["x"]},
+            "sinks": ["tests.governance.test_charter:sink"],
         },
         "approver": "tests.governance.test_charter:yes",
         "hook_timeout_s": 2,
@@ -65,6 +74,7 @@ def test_everything_can_be_json(tmp_path: Path) -> None:
     charter = from_options([], Options(**json.loads(json.dumps(options)))).charter
     assert charter.authority.grant is not None
     governor = charter.open("run")
+    assert [record["kind"] for record in SUNK] == [record["kind"] for record in governor.trail.records()]
     assert [budget.calls for grant in governor.grant.lineage for budget in grant.meter.budgets] == [9, 4]
     governor.close()
     governor.trail.close()
@@ -99,6 +109,9 @@ def yes(request: object) -> bool:
         {"audit_options": {"sign_every": 5}},
         {"audit_options": {"sign_key": "/nonexistent"}},
         {"audit_options": {"redact": {"patterns": ["("]}}},
+        {"audit_options": {"fsync": "always"}},
+        {"audit_options": {"rotate_bytes": 5000}},
+        {"audit_options": {"sinks": ["tests.governance.test_charter:nosuch"]}},
     ],
 )
 def test_what_is_not_understood_is_refused(options: dict[str, object]) -> None:

@@ -146,6 +146,55 @@ def by_agent_of_a_tool_caller(world: World) -> None:
     agent.run("go")
 
 
+def by_tool_below_a_tool_caller(world: World) -> None:
+    inner = world.caller([("act", {"text": "x"})], GIVE_UP, tools=world.tools(), **helper("clerk"))
+    agent = world.caller([("clerk", {"task": "go"})], GIVE_UP, managed_agents=[inner])
+    world.governed(agent)
+    agent.run("go")
+
+
+def by_agent_that_is_added_later(world: World) -> None:
+    inner = world.caller([("act", {"text": "x"})], GIVE_UP, tools=world.tools(), **helper("clerk"))
+    agent = world.caller([("clerk", {"task": "go"})], GIVE_UP)
+    world.governed(agent)
+    agent.managed_agents = world.caller(managed_agents=[inner]).managed_agents
+    agent.run("go")
+
+
+def by_agent_among_the_functions(world: World) -> None:
+    inner = world.caller([("act", {"text": "x"})], GIVE_UP, tools=world.tools())
+    world.coder("final_answer(clerk('go'))", options={"additional_functions": {"clerk": inner}}).run("go")
+
+
+def by_method_of_an_agent_among_the_functions(world: World) -> None:
+    inner = world.caller([("act", {"text": "x"})], GIVE_UP, tools=world.tools())
+    world.coder("final_answer(clerk('go'))", options={"additional_functions": {"clerk": inner.run}}).run("go")
+
+
+def by_agent_of_two_managers(world: World) -> None:
+    """The first one has let go when the second one calls."""
+    inner = world.caller([("act", {"text": "x"})], GIVE_UP, tools=world.tools(), **helper("clerk"))
+    first = world.coder("final_answer('over')", managed_agents=[inner])
+    second = world.coder("x = 1", "final_answer(clerk('go'))", managed_agents=[inner])
+    first.run("go")
+    steps = second.run("go", stream=True)
+    next(steps)
+    first.python_executor.close()
+    list(steps)
+
+
+def by_last_word_of_a_coder(world: World) -> None:
+    """Its steps are used up, and smolagents asks the model once more."""
+    answer = world.coder("x = 1", "the last word", max_steps=1).run("go")
+    world.reached += "the last word" in answer
+
+
+def by_last_word_of_a_tool_caller(world: World) -> None:
+    agent = ToolCallingAgent([], CodeModel("no call", "the last word"), verbosity_level=0, max_steps=1)
+    world.governed(agent)
+    world.reached += "the last word" in agent.run("go")
+
+
 def by_second_run(world: World) -> None:
     agent = world.coder("final_answer('first')", TRY.format("act('x')"), tools=world.tools())
     agent.run("go")
@@ -166,6 +215,13 @@ ROUTES: list[tuple[Callable[[World], None], str]] = [
     (by_tool_of_a_managed_tool_caller, "act"),
     (by_tool_caller, "act"),
     (by_agent_of_a_tool_caller, "inner"),
+    (by_tool_below_a_tool_caller, "act"),
+    (by_agent_that_is_added_later, "act"),
+    (by_agent_among_the_functions, "act"),
+    (by_method_of_an_agent_among_the_functions, "act"),
+    (by_agent_of_two_managers, "act"),
+    (by_last_word_of_a_coder, "final_answer"),
+    (by_last_word_of_a_tool_caller, "final_answer"),
     (by_second_run, "act"),
     (by_stream, "act"),
 ]
@@ -196,7 +252,7 @@ def test_a_denied_tool_is_reached_by_no_route(make_world: Callable[[str], World]
     route(world)
     assert world.reached == 0
     refused = [r["tool"] for trail in world.trails() for r in trail.records() if r["kind"] == "refusal"]
-    assert refused == [name]
+    assert refused == [name] * (2 if route is by_own_final_answer else 1)  # there the last word is another
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

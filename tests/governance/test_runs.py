@@ -14,7 +14,7 @@ from smolagents.models import TokenUsage
 from tests.support.backends import backend
 from tests.support.models import CallModel, CodeModel, PlanningModel
 
-from smolagents_hardened import Decision, RunStopped, register
+from smolagents_hardened import ConfigError, Decision, HardenedExecutor, RunStopped, attach, register
 from smolagents_hardened.audit.schema import schema
 from smolagents_hardened.audit.verify import verify
 from smolagents_hardened.governed import govern
@@ -189,6 +189,34 @@ def test_parallel_calls_belong_to_one_run() -> None:
         kinds = [(record["kind"], record.get("tool")) for record in governed.trail.records()]
     assert kinds.count(("outcome", "add")) <= 4
     assert [kind for kind, _ in kinds].count("task") == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"budgets": [{"tokens": 2}]}, {"budgets": [{"cost": 1}], "prices": {"model:input": 1}}]
+)
+def test_tokens_that_nobody_would_count_are_refused(backend_name: str, options: dict[str, Any]) -> None:
+    """An executor that does not know its agent cannot charge tokens: it says so as the run begins, not after it."""
+    with HardenedExecutor(backend=backend(backend_name), **options) as executor:
+        agent = CodeAgent([add], CodeModel("final_answer(1)"), executor=executor, verbosity_level=0)
+        with pytest.raises(ConfigError, match=r"attach\(agent\)"):
+            agent.run("go")
+        with pytest.raises(ConfigError, match="tokens"):
+            executor("1")
+        attach(agent)
+        assert agent.run("go") == 1
+
+
+def test_a_cleaned_up_agent_leaves_an_end(make_agent: MakeAgent) -> None:
+    """`with agent:` ends in a record of what was used, once; a later run goes on behind it, and ends in its own."""
+    agent = make_agent(CodeModel("add()\nfinal_answer(1)", "add()\nfinal_answer(2)"), budgets=[{"calls": 3}])
+    for number in (1, 2):
+        with agent:
+            assert agent.run("go") == number
+        agent.cleanup()
+        assert [record["kind"] for record in agent.python_executor.trail.records()][-1] == "end"
+    agent.python_executor.close()
+    assert [record["used"][0]["used_calls"] for record in records(agent, "end")] == [1, 1]
+    assert len(records(agent, "box_end")) == 2
 
 
 def test_the_trail_of_runs_verifies(make_agent: MakeAgent, tmp_path: Path) -> None:

@@ -321,10 +321,54 @@ def test_a_saved_tree_keeps_every_box(
 
 def test_an_executor_object_is_saved_as_hardened(backend_name: str) -> None:
     """hardened_agent(executor=...) is saved as "hardened", where CodeAgent(executor=...) alone would say "local"."""
-    with HardenedExecutor(backend=backend(backend_name)) as executor:
+    with HardenedExecutor(backend=backend_name) as executor:
         agent = hardened_agent([double], CodeModel("final_answer(double(2))"), executor=executor, verbosity_level=0)
         assert agent.run("go") == 4
         assert agent.to_dict()["executor_type"] == "hardened"
+
+
+def test_an_executor_object_comes_back_with_its_options(
+    backend_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hooks, limits and imports are saved with the agent, so that nothing is allowed later that was denied."""
+    make_known(CodeModel, monkeypatch)
+    options = {"governance": f"{__name__}:policy", "limits": {"wall_s": 7.0}, "audit": tmp_path / "audit.jsonl"}
+    with HardenedExecutor(["numpy"], backend=backend_name, **options) as executor:
+        hardened_agent([double], CodeModel(), executor=executor, verbosity_level=0).save(tmp_path / "agent")
+    loaded = CodeAgent.from_folder(tmp_path / "agent").python_executor
+    assert (loaded.config.wall_s, loaded.trail.path) == (7.0, tmp_path / "audit.jsonl")
+    assert "numpy" in loaded.config.authorized
+    loaded.send_tools({"double": double})
+    with pytest.raises(InterpreterError, match="by name"):
+        loaded("double(13)")
+    loaded.close()
+
+
+def test_what_cannot_be_saved_is_refused_by_name(backend_name: str, tmp_path: Path) -> None:
+    """A hook that is an object would be lost: saving says so, and how it can be given instead."""
+    with HardenedExecutor(backend=backend_name, governance=policy) as executor:
+        agent = hardened_agent([double], CodeModel(), executor=executor, verbosity_level=0)
+        with pytest.raises(ConfigError, match=r"'governance' cannot be saved.*pkg\.mod:name"):
+            agent.save(tmp_path)
+        assert agent.to_dict()["executor_kwargs"]["governance"] is policy
+
+
+def test_an_executor_is_one_agents(backend_name: str) -> None:
+    """Another agent of another name is refused, since it would be judged under it; one of the same name takes over."""
+    asked: list[str] = []
+
+    def hook(call: ToolCall) -> Decision:
+        asked.append(call.agent)
+        return Decision.allow()
+
+    with HardenedExecutor(backend=backend(backend_name), governance=hook) as executor:
+        for _ in range(2):
+            guest = hardened_agent([], CodeModel("final_answer(1)"), executor=executor, name="guest", verbosity_level=0)
+        with pytest.raises(ConfigError, match="executor of its own"):
+            hardened_agent([], CodeModel(), executor=executor, name="admin", verbosity_level=0)
+        guest.run("go")
+        assert [record["kind"] for record in executor.trail.records()].count("usage") == 1
+    assert asked == ["guest"]
 
 
 def test_pickle_and_host_interpreters_are_refused(make_agent: MakeAgent) -> None:

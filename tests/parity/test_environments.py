@@ -8,7 +8,7 @@ import pytest
 from tests.support.backends import DECLARED
 from tests.support.environments import run_tests
 
-AGENTS = ["agent_features", "interrupts", "managed_agents", "managers_hooks", "mcp", "tool_kinds"]
+AGENTS = ["agent_features", "interrupts", "managed_agents", "managers_hooks", "mcp", "stops", "tool_kinds"]
 LEAST = 80  # tests of these files: a run that collects next to nothing must not pass
 
 

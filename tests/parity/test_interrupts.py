@@ -13,7 +13,7 @@ from smolagents.utils import AgentError, AgentExecutionError
 from tests.parity.conftest import MakeAgent, named
 from tests.support.models import CallModel, CodeModel
 
-from smolagents_hardened import Decision, ToolCall
+from smolagents_hardened import Decision, ToolCall, govern
 
 SPIN = "print('begun')\nimport time\nwhile True: time.sleep(0.01)"
 BEGUN = threading.Event()
@@ -43,9 +43,9 @@ def limits(agent: Any) -> list[str]:
     return [r["reason"] for r in agent.python_executor.trail.records() if r["kind"] == "limit"]
 
 
-def interrupted_run(agent: CodeAgent) -> ActionStep:
-    """Run until `agent.interrupt` ends it; the step that it ended."""
-    with pytest.raises(AgentError, match="Agent interrupted"):
+def interrupted_run(agent: CodeAgent, reason: str = "") -> ActionStep:
+    """Run until `agent.interrupt` ends it, for this reason; the step that it ended."""
+    with pytest.raises(AgentError, match=f"Agent interrupted: .*{reason}"):
         agent.run("go")
     return next(step for step in agent.memory.steps if isinstance(step, ActionStep))
 
@@ -54,7 +54,7 @@ def test_while_code_runs(make_agent: MakeAgent) -> None:
     """agent.interrupt(reason) ends the code that runs and then the run; the logs so far and the reason are in memory."""
     agent = make_agent(CodeModel("kept = 1\nbegin()\n" + SPIN), (begin,))
     thread = once_begun(lambda: agent.interrupt("the user pressed stop"))
-    step = interrupted_run(agent)
+    step = interrupted_run(agent, "the user pressed stop")
     thread.join()
     assert isinstance(step.error, AgentExecutionError)
     assert "the user pressed stop" in step.error.message
@@ -161,7 +161,8 @@ def test_from_within(make_agent: MakeAgent, place: str) -> None:
     agents.append(make_agent(CodeModel(code, "x = 1"), (touch,), options))
     agents[0].step_callbacks.register(ActionStep, lambda step, agent=None: stop("callback"))
     step = interrupted_run(agents[0])
-    assert step.error is None if place == "callback" else f"by the {place}" in step.error.message
+    assert f"by the {place}" in step.error.message
+    assert [f"by the {place}" in reason for reason in limits(agents[0])] == [True]
 
 
 def test_the_next_run_is_whole(make_agent: MakeAgent) -> None:
@@ -172,3 +173,202 @@ def test_the_next_run_is_whole(make_agent: MakeAgent) -> None:
     agent.interrupt("too late")
     assert agent.run("b") == 2
     assert limits(agent) == []
+
+
+# ---- nothing begins after it ----------------------------------------------------------------------------------
+
+TOUCHED: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_touched() -> None:
+    TOUCHED.clear()
+
+
+@tool
+def touch(what: str) -> str:
+    """Touches.
+
+    Args:
+        what: What.
+    """
+    TOUCHED.append(what)
+    return "touched"
+
+
+class Interrupted(CodeModel):
+    """Its first answer is still being written when another thread acts."""
+
+    act: Callable[[], object] | None = None
+
+    def generate(self, messages: Any, **options: Any) -> Any:
+        if self.act is not None:
+            thread = threading.Thread(target=self.act)
+            self.act = None
+            thread.start()
+            thread.join()
+        return super().generate(messages, **options)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_while_the_model_writes(make_agent: MakeAgent, is_stream: bool) -> None:
+    """What the model is just writing does not run: run, memory and trail end with the reason."""
+    model = Interrupted("touch('x')", "final_answer(1)")
+    agent = make_agent(model, (touch,))
+    model.act = lambda: agent.interrupt("the user pressed stop")
+    with pytest.raises(AgentError, match="the user pressed stop"):
+        list(agent.run("go", stream=True)) if is_stream else agent.run("go")
+    assert TOUCHED == []
+    assert "the user pressed stop" in str(agent.memory.steps[-1].error)
+    refused = [r["reason"] for r in agent.python_executor.trail.records() if r["kind"] == "code_refusal"]
+    assert ["the user pressed stop" in reason for reason in refused] == [True]
+
+
+def test_the_step_that_the_model_writes(make_agent: MakeAgent) -> None:
+    """executor.interrupt between two steps of a run ends the next one, and not the run."""
+    model = Interrupted("touch('x')", "touch('y')\nfinal_answer(1)")
+    agent = make_agent(model, (touch,))
+    model.act = lambda: agent.python_executor.interrupt("not now")
+    assert agent.run("go") == 1
+    assert "not now" in model.read[1]
+    assert TOUCHED == ["y"]
+
+
+def test_while_the_model_of_a_managed_agent_writes(make_agent: MakeAgent) -> None:
+    """Whoever interrupts the manager meanwhile keeps that snippet from running, too."""
+    model = Interrupted("touch('x')", "final_answer(1)")
+    inner = make_agent(model, (touch,), **named("inner"))
+    outer = make_agent(CodeModel("inner('go')\n" + SPIN, "x = 1"), managed_agents=[inner], **named("outer"))
+    model.act = lambda: outer.interrupt("all of you")
+    interrupted_run(outer, "all of you")
+    assert TOUCHED == []
+    assert len(model.read) == 1
+
+
+@pytest.mark.parametrize("answer", [Decision.allow(), Decision.ask("sure?", timeout_s=20)])
+def test_while_a_hook_thinks(make_agent: MakeAgent, answer: Decision) -> None:
+    """The tool whose hook thinks just then does not run, nor is anybody asked."""
+    agents: list[Any] = []
+    asked: list[object] = []
+
+    def hook(call: ToolCall) -> Decision:
+        agents[0].interrupt("fire drill")
+        return answer
+
+    options = {"governance": hook, "approver": lambda request: asked.append(request) or True}
+    agents.append(make_agent(CodeModel("touch('x')"), (touch,), options))
+    assert "fire drill" in interrupted_run(agents[0], "fire drill").error.message
+    assert (TOUCHED, asked) == ([], [])
+
+
+def test_while_a_hook_looks_at_the_code(make_agent: MakeAgent) -> None:
+    """The snippet that a hook looks at just then does not run."""
+    agents: list[Any] = []
+
+    class Hook:
+        def before_tool_call(self, call: ToolCall) -> Decision:
+            return Decision.allow()
+
+        def before_code(self, code: object) -> Decision:
+            agents[0].interrupt("fire drill")
+            return Decision.allow()
+
+    agents.append(make_agent(CodeModel("touch('x')"), (touch,), {"governance": Hook()}))
+    assert "fire drill" in interrupted_run(agents[0], "fire drill").error.message
+    assert TOUCHED == []
+
+
+def test_in_the_last_step(make_agent: MakeAgent) -> None:
+    """There is no next step before which the run would end: it ends all the same, and no model is asked for an answer."""
+    agents: list[Any] = []
+
+    def hook(call: ToolCall) -> Decision:
+        agents[0].interrupt("the user pressed stop")
+        return Decision.allow()
+
+    model = CodeModel("touch('x')", "'an answer after all'")
+    agents.append(make_agent(model, (touch,), {"governance": hook}, max_steps=1))
+    interrupted_run(agents[0], "the user pressed stop")
+    assert len(model.read) == 1
+
+
+def test_without_a_reason(make_agent: MakeAgent) -> None:
+    """An interrupt for no reason interrupts, as smolagents' own does."""
+    agent = make_agent(CodeModel("begin()\n" + SPIN), (begin,))
+    thread = once_begun(lambda: agent.interrupt())
+    interrupted_run(agent, "no reason")
+    thread.join()
+
+
+# ---- agents that call tools -----------------------------------------------------------------------------------
+
+
+def test_a_tool_caller_that_waits_for_a_person() -> None:
+    """Under govern() agent.interrupt(reason) ends the wait at once, and the run with the reason."""
+    is_let = threading.Event()
+
+    def person(request: object) -> bool:
+        BEGUN.set()
+        return is_let.wait(60)
+
+    agent = ToolCallingAgent([touch], CallModel([("touch", {"what": "x"})]), verbosity_level=0)
+    with govern(agent, lambda call: Decision.ask("May it?"), approver=person):
+        thread = once_begun(lambda: agent.interrupt("nobody is here"))
+        started = time.monotonic()
+        step = interrupted_run(agent, "nobody is here")
+        assert time.monotonic() - started < 30
+    is_let.set()
+    thread.join()
+    assert "nobody is here" in step.error.message
+    assert TOUCHED == []
+    assert "interrupt" not in vars(agent)
+
+
+def test_a_tool_caller_whose_tool_interrupts() -> None:
+    """A tool that has run is recorded; the run, the step's memory and the trail end with the reason."""
+    agents: list[Any] = []
+
+    @tool
+    def leave() -> str:
+        """Interrupts."""
+        agents[0].interrupt("the boss says so")
+        return "left"
+
+    agents.append(ToolCallingAgent([leave], CallModel([("leave", {})]), verbosity_level=0))
+    with govern(agents[0]) as governed:
+        step = interrupted_run(agents[0], "the boss says so")
+        records = list(governed.trail.records())
+    assert "the boss says so" in step.error.message
+    assert [r["status"] for r in records if r["kind"] == "outcome"] == ["ok"]
+    assert ["the boss says so" in r["reason"] for r in records if r["kind"] == "limit"] == [True]
+
+
+def test_a_tool_caller_above_a_box(make_agent: MakeAgent) -> None:
+    """agent.interrupt under govern() ends the code of the agents below at once."""
+    inner = make_agent(CodeModel("begin()\n" + SPIN, *["x = 1"] * 9), (begin,), **named("inner"))
+    boss = ToolCallingAgent([], CallModel([("inner", {"task": "go"})]), managed_agents=[inner], verbosity_level=0)
+    with govern(boss):
+        thread = once_begun(lambda: boss.interrupt("all of you"))
+        started = time.monotonic()
+        interrupted_run(boss, "all of you")
+        assert time.monotonic() - started < 25
+    thread.join()
+    assert "all of you" in inner.memory.steps[1].error.message
+    assert len(inner.memory.steps) == 2
+
+
+def test_a_managed_tool_caller_alone(make_agent: MakeAgent) -> None:
+    """Interrupting a managed agent ends its run; its manager reads the reason and goes on."""
+    clerks: list[Any] = []
+
+    @tool
+    def leave() -> str:
+        """Interrupts."""
+        clerks[0].interrupt("just the clerk")
+        return "left"
+
+    clerks.append(ToolCallingAgent([leave], CallModel([("leave", {})]), verbosity_level=0, **named("clerk")))
+    manager = make_agent(CodeModel("clerk('go')", "touch('x')\nfinal_answer(1)"), (touch,), managed_agents=clerks)
+    assert manager.run("go") == 1
+    assert "just the clerk" in manager.model.read[1]
+    assert TOUCHED == ["x"]

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from smolagents import CodeAgent, ToolCallingAgent, tool
+from smolagents import CodeAgent, PythonInterpreterTool, ToolCallingAgent, tool
 from smolagents.local_python_executor import CodeOutput, InterpreterError, PythonExecutor
-from smolagents.utils import AgentToolExecutionError
+from tests.conftest import MakeExecutor
 from tests.parity.conftest import MakeAgent, named
 from tests.support.models import CallModel, CodeModel
 
 from smolagents_hardened import ConfigError, Decision, RunStopped, ToolCall, govern
+from smolagents_hardened.errors import HardenedError
+
+ALLOW = Decision.allow()
 
 
 @tool
@@ -134,6 +137,43 @@ def test_a_stop_in_a_managed_agent_stops_all(make_agent: MakeAgent) -> None:
     assert "asking" in outer.memory.steps[-1].observations
 
 
+def test_functions_are_let_in_like_tools(make_executor: MakeExecutor) -> None:
+    """An interpreter and a local CodeAgent among additional_functions are refused by the constructor."""
+    local = CodeAgent([], CodeModel("final_answer(1)"), verbosity_level=0, **named("local"))
+    for function, message in ((PythonInterpreterTool(), "PythonInterpreterTool"), (local, "code on the host")):
+        with pytest.raises(ConfigError, match=message):
+            make_executor(additional_functions={"helper": function})
+    allowed = make_executor(additional_functions={"helper": local}, allow_unsandboxed_agents=True)
+    assert "1" in allowed("helper('go')").output
+
+
+def test_nothing_runs_after_close(make_executor: MakeExecutor) -> None:
+    """A closed executor says so; after cleanup a step starts a fresh box, and hooks still judge."""
+    model = CallModel(*[[("where", {"question": "a"})], [("final_answer", {"answer": "over"})]] * 2)
+    helper = ToolCallingAgent([where], model, verbosity_level=0, **named("helper"))
+    executor = make_executor(governance=lambda call: Decision.deny("never") if call.tool == "where" else ALLOW)
+    executor.send_tools({"helper": helper})
+    executor.cleanup()
+    executor("helper('go')")
+    assert "never" in model.read[1]
+    executor.close()
+    for use in (lambda: executor("helper('go')"), lambda: executor.send_tools({}), executor.start):
+        with pytest.raises(HardenedError, match="closed"):
+            use()
+    assert len(model.read) == 2
+    executor.close()
+
+
+def test_refused_calls_of_a_box_are_on_record(make_executor: MakeExecutor) -> None:
+    """Calls that do not fit are written with their arguments, and those beyond the twentieth counted at the step's end."""
+    executor = make_executor()
+    executor.send_tools({"where": where})
+    executor("for n in range(30):\n    try:\n        where(n)\n    except TypeError:\n        pass")
+    refused = [r for r in executor.trail.records() if r["kind"] == "refusal"]
+    assert [r.get("count", 1) for r in refused] == [1] * 20 + [10]
+    assert (refused[3]["arguments"], refused[3]["delegation"]) == ({"*": [3]}, ["agent"])
+
+
 # ---- a ToolCallingAgent alone ------------------------------------------------------------------------------
 
 
@@ -189,13 +229,18 @@ def test_govern_serves_parallel_calls() -> None:
 
 
 def test_govern_refuses_wrong_and_unknown_calls() -> None:
-    """Arguments that do not fit and tools that do not exist are the model's errors to read."""
+    """Arguments that do not fit and tools that do not exist are the model's errors to read, and on record."""
     agent = calling_agent([("where", {"question": 3})], [("Where", {})], [("final_answer", {"answer": "done"})])
     with govern(agent) as governed:
         agent.run("go")
-        assert [r["code"] for r in governed.trail.records() if r["kind"] == "refusal"] == ["unknown_tool"]
+        refused = [r for r in governed.trail.records() if r["kind"] == "refusal"]
+    assert [(r["tool"], r["code"], r["arguments"]) for r in refused] == [
+        ("where", "invalid_arguments", {"question": 3}), ("Where", "unknown_tool", {}),
+    ]  # fmt: skip
+    assert [r["delegation"] for r in refused] == [["caller"]] * 2
+    assert len({r["call"] for r in refused}) == 2
     assert "must be string, not int" in agent.model.read[1]
-    assert "Unknown tool Where" in agent.model.read[2]
+    assert "there is no tool 'Where'" in agent.model.read[2]
 
 
 def test_govern_stops_with_the_reason_in_memory() -> None:
@@ -224,8 +269,7 @@ def test_govern_once_and_only_tool_callers(make_agent: MakeAgent) -> None:
     governed = govern(agent, lambda call: Decision.deny("no"))
     with pytest.raises(ConfigError, match="governed already"):
         govern(agent)
-    with pytest.raises(AgentToolExecutionError, match="no"):
-        agent.execute_tool_call("where", {"question": "x"})
+    assert "was refused: no" in agent.execute_tool_call("where", {"question": "x"})
     governed.close()
     assert agent.execute_tool_call("where", {"question": "x"}).startswith("x:")
     with pytest.raises(ConfigError, match="executor_type='hardened'"):

@@ -13,7 +13,7 @@ import rfc8785
 
 from smolagents_hardened.audit.record import FIRST, REQUIRED, encode, is_rfc8785
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256, _SIGNATURE = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{128}")
 _REQUIRED, _FOUR_TEXTS = frozenset(REQUIRED), [str] * 4
 _HASHABLE = (str, int, type(None))
 
@@ -44,6 +44,8 @@ class Chain:
         self.seq = 0  # of the last record that could be read
         self.head = FIRST  # what that record says its hash is
         self.signed_seq = 0  # of the last record whose signature was checked and holds
+        self.unsigned = 0  # records made here since the last signature made here
+        self._is_lost = False  # the line before was no record: what comes next is taken for its place
         self._is_signed = is_signed
         self._open: dict[tuple[object, object], None] = {}  # calls with an INTENT and no OUTCOME yet
 
@@ -66,11 +68,12 @@ class Chain:
         try:
             record, unsealed = _read(line)
         except (ValueError, RecursionError) as error:
+            self._is_lost = True
             return [Problem(self.count, "form", f"not a record in canonical form: {str(error)[:200]}")]
         problems = []
         if sha256(unsealed).hexdigest() != record["hash"]:
             problems.append(Problem(self.count, "edited", f"record {record['seq']} does not match its own hash"))
-        link = self._link(record)
+        link = None if self._is_lost else self._link(record)
         if link is not None:
             problems.append(link)
         if "sig" in record and self._is_signed is not None:
@@ -82,6 +85,7 @@ class Chain:
         """Take a record that was made here and needs no check."""
         self.skip()
         self._take(record)
+        self.unsigned = 0 if "sig" in record else self.unsigned + 1
 
     def skip(self) -> None:
         """Count a line that is no record."""
@@ -90,6 +94,7 @@ class Chain:
 
     def _take(self, record: dict[str, object]) -> None:
         self.seq, self.head = record["seq"], record["hash"]  # type: ignore[assignment]
+        self._is_lost = False
         kind = record["kind"]
         if kind == "intent" or kind == "outcome":
             self._follow(kind, (record.get("run"), record.get("call")))
@@ -156,5 +161,5 @@ def _check_members(record: object) -> None:
         raise ValueError("seq is not a whole number, or hash, kind, prev, time is no text")
     if not _SHA256.fullmatch(record["hash"]) or not _SHA256.fullmatch(record["prev"]):
         raise ValueError("hash and prev are 64 hex digits each")
-    if "sig" in record and type(record["sig"]) is not str:
-        raise ValueError("sig is no text")
+    if "sig" in record and not (type(record["sig"]) is str and _SIGNATURE.fullmatch(record["sig"])):
+        raise ValueError("sig is 128 hex digits")

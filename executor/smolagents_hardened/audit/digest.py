@@ -83,6 +83,7 @@ _ORDERED: dict[type, bytes] = {list: b"L", tuple: b"T"}
 _UNORDERED: dict[type, bytes] = {set: b"E", frozenset: b"EF"}
 # Types whose repr tells everything about them.
 _REPR = (date, time, timedelta, Decimal, Fraction, PurePath, UUID, range, type(Ellipsis))
+_REPR_NAMES = frozenset({"NAType", "Period", "Interval"})  # of pandas; its other scalars are dates
 
 
 class _Encoder:
@@ -143,7 +144,7 @@ class _Encoder:
                 raise TooLarge(f"the {found.type_name} is larger than what is digested")
             parts = self._many(b"P", found.parts())
             return _item(b"A", name + _text(f"{found.shape}{found.detail}") + parts)
-        if isinstance(value, _REPR) or type(value).__module__.partition(".")[0] == "pandas":
+        if isinstance(value, _REPR) or _is_pandas_scalar(value):
             return _item(b"V", name + _text(repr(value)))
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = ((field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value))
@@ -160,3 +161,8 @@ class _Encoder:
             if isinstance(value, base):
                 return _item(b"K", name + leaf(value))
         return _item(b"X", name + b"%d" % id(value))
+
+
+def _is_pandas_scalar(value: object) -> bool:
+    kind = type(value)
+    return kind.__name__ in _REPR_NAMES and kind.__module__.partition(".")[0] == "pandas"

@@ -20,32 +20,33 @@ _POLL_S = 0.001  # between two tries for the lock: an append holds it for some 5
 class AppendFile:
     """One open file. `lock` keeps other processes out; threads of this one are the caller's matter."""
 
-    def __init__(self, path: Path, lock_timeout_s: float = 10.0) -> None:
+    def __init__(self, path: Path, lock_timeout_s: float = 10.0, *, is_durable: bool = False) -> None:
         # O_NONBLOCK: opening a FIFO must not wait for its other end; for regular files it means nothing.
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         self._path = path
         self._lock_timeout_s = lock_timeout_s
-        self._fd = os.open(path, flags, 0o600)
-        self._pid = os.getpid()
+        try:
+            self._fd = os.open(path, flags)
+        except FileNotFoundError:
+            self._fd = os.open(path, flags | os.O_CREAT, 0o600)
+            if is_durable:  # a record that survives a power cut needs a file with a name
+                sync_directory(path.parent)
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):
             self.close()
             raise OSError(errno.EINVAL, "not a regular file", str(path))
 
-    @property
-    def is_parents(self) -> bool:
-        """Whether it was opened before a fork that made this process."""
-        return self._pid != os.getpid() and self._fd >= 0
-
     def after_fork(self) -> None:
-        """Take a descriptor of its own in a forked child.
+        """Take a descriptor of its own in a forked child, unless it is closed.
 
         flock belongs to the open file description, which a fork shares: parent and child would not keep
         each other out.
         """
+        if self._fd < 0:
+            return
         # The kernel's own link to this very file, whatever its path is by now.
         fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         os.close(self._fd)
-        self._fd, self._pid = fd, os.getpid()
+        self._fd = fd
 
     def lock(self) -> tuple[int, bool]:
         """Take the lock; gives the size in bytes, and whether the file still has its name. Raises OSError when the file
@@ -84,24 +85,20 @@ class AppendFile:
         return _is_at(os.fstat(self._fd), path)
 
     def lines(self, start: int, end: int) -> Iterator[bytes]:
-        """The lines between two offsets, each with its newline but for a torn last one; after `close`, too."""
-        is_closed = self._fd < 0
-        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW) if is_closed else self._fd
-        rest = b""
-        try:
-            while start < end:
-                block = os.pread(fd, min(_BLOCK_BYTES, end - start), start)
-                if not block:
-                    break
-                start += len(block)
-                *whole, rest = (rest + block).split(b"\n")
-                for line in whole:
-                    yield line + b"\n"
-        finally:
-            if is_closed:
-                os.close(fd)
-        if rest:
-            yield rest
+        """The lines between two offsets, each with its newline but for a torn last one."""
+        rest: list[bytes] = []  # of a line that goes on in the next block
+        while start < end:
+            block = os.pread(self._fd, min(_BLOCK_BYTES, end - start), start)
+            if not block:
+                break
+            start += len(block)
+            first, *others = block.split(b"\n")
+            rest.append(first)
+            for other in others:
+                yield b"".join(rest) + b"\n"
+                rest = [other]
+        if any(rest):
+            yield b"".join(rest)
 
     def append(self, line: bytes, size: int, *, is_synced: bool = False) -> None:
         """Write at the end, wholly or not at all; `size` is where the end is (the lock is held)."""
@@ -136,17 +133,22 @@ class AppendFile:
             raise OSError(errno.EEXIST, "the name for the closed file is taken", str(target))
         os.rename(self._path, target)
         os.fsync(self._fd)
-        directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(target.parent)
 
     def close(self) -> None:
         """Close the descriptor. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory survive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _is_at(facts: os.stat_result, path: Path) -> bool:

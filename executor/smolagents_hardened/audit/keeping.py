@@ -36,11 +36,19 @@ class Keeping:
     lock_timeout_s: float = 10.0
     sinks: tuple[Sink, ...] = ()
 
+    @property
+    def needs_file(self) -> bool:
+        """Whether something was asked for that a trail in memory cannot give."""
+        return self.fsync != "never" or self.rotate_bytes is not None or self.signer is not None
+
     def __post_init__(self) -> None:
         if self.fsync not in ("never", "intents", "always"):
             raise ConfigError(f"fsync is one of never, intents, always; not {self.fsync!r}")
         size: object = self.rotate_bytes
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 4096):
             raise ConfigError(f"rotate_bytes is a whole number from 4096 on, not {size!r}")
+        wait_s: object = self.lock_timeout_s
+        if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not 0 <= wait_s < 1e6:
+            raise ConfigError(f"lock_timeout_s is a number of seconds from 0 on, not {wait_s!r}")
         if not all(callable(sink) for sink in self.sinks):
             raise ConfigError("a sink is a callable (record, line) -> None")

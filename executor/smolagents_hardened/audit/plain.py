@@ -15,10 +15,15 @@ from functools import lru_cache
 
 from smolagents_hardened.audit.arrays import Shaped, shaped
 from smolagents_hardened.audit.digest import digest_text, digest_value, type_name
-from smolagents_hardened.audit.redact import Redactor
+from smolagents_hardened.audit.redact import Curtain, Redactor
 
 TAG = "$type"
 MAX_INT = 2**53 - 1  # the largest integer of RFC 8785 (I-JSON)
+MAX_NAME_CHARS = 2048
+MAX_PIECE_CHARS = 16 * 1024  # of a text that is shown in part, as far as it is looked through
+_SHA256_CHARS = 64
+OURS = frozenset({"hook", "rule", "version", "verdict", "approvers"})  # of a decision
+_NOTHING_HIDDEN = Redactor(by_name=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,43 +33,62 @@ class Glimpse:
     value: object
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snippet:
+    """Wraps source text: literals that have a secret's name in it are not shown."""
+
+    code: str
+
+
 def plain(value: object, redactor: Redactor | None = None) -> object:
     """Turn any value into JSON that RFC 8785 accepts; never raises for data, whatever its depth, size or
     cycles.
     """
-    return Plainer(redactor).convert(value)
+    return Plainer(None if redactor is None else Curtain(redactor)).convert(value)
+
+
+def own(value: object) -> object:
+    """What the record says in its own words (ids, digests, names): text is text, and no pattern changes it."""
+    if type(value) is str:
+        return value if value.isascii() and len(value) <= MAX_NAME_CHARS else _escape(value[:MAX_NAME_CHARS])
+    if type(value) is list and _TEXT.issuperset(map(type, value)):
+        return [own(item) for item in value]
+    return plain(value)
 
 
 class Plainer:
-    """Converts within a budget, which is spent: with the defaults one field takes some 100 KiB at most.
+    """Converts within a budget, which is spent: with the defaults one field takes some 100 KiB at most, or six times
+    that where every character has to be escaped.
 
-    `chars` are those of all texts together, `text` those of one. `redacted` counts the secrets that were replaced.
+    `chars` are those of all texts together, keys and names included, `text` those of one. What is left out counts as
+    hidden, and what foreign code does not let us read is left out. With `is_list_of_ours` the value is a list of tables
+    whose keys are the record's own.
     """
 
-    __slots__ = ("_chars", "_depth", "_nodes", "_patterns", "_redactor", "_text_chars", "redacted")
+    __slots__ = ("_chars", "_curtain", "_depth", "_nodes", "_ours_depth", "_text_chars")
 
     def __init__(
         self,
-        redactor: Redactor | None = None,
+        curtain: Curtain | None = None,
         *,
         nodes: int = 2_000,
         chars: int = 64 * 1024,
         text: int = 8 * 1024,
         depth: int = 24,
+        is_list_of_ours: bool = False,
     ) -> None:
         self._nodes = nodes
         self._chars = chars
         self._text_chars = text
         self._depth = depth
-        self._redactor = redactor
-        self._patterns = redactor if redactor is not None and redactor.has_patterns else None
-        self.redacted = 0
+        self._curtain = curtain or Curtain(_NOTHING_HIDDEN)
+        self._ours_depth = 1 if is_list_of_ours else -1
 
     def convert(self, value: object, depth: int = 0) -> object:
         """See `plain`."""
         self._nodes -= 1
         if self._nodes < 0 or depth > self._depth:
-            return {TAG: "omitted", "of": type_name(value)[:200]}
+            return self._omitted(type_name(value)[:200])
         kind = type(value)
         if kind is str:
             return self._text(value)  # type: ignore[arg-type]
@@ -74,97 +98,143 @@ class Plainer:
             return _integer(value)  # type: ignore[arg-type]
         if kind is float:
             return _number(value)  # type: ignore[arg-type]
+        try:
+            return self._whole(value, depth)
+        except Exception as error:  # noqa: BLE001  foreign code (a closed shelf, a dict that another thread changes)
+            self._curtain.count += 1
+            return {TAG: kind.__name__[:200], "unreadable": type(error).__name__[:200]}
+
+    def _whole(self, value: object, depth: int) -> object:
+        kind = type(value)
         if kind is list:
             return self._items(value, depth)  # type: ignore[arg-type]
         if kind is dict:
             return self._mapping(value, depth)  # type: ignore[arg-type]
+        if kind is Glimpse:
+            return Plainer(self._curtain, nodes=40, chars=400, text=400, depth=4).convert(value.value)  # type: ignore[attr-defined]
+        if kind is Snippet:
+            return self._text(self._curtain.code(value.code))  # type: ignore[attr-defined]
         return self._tagged(value, depth)
 
+    def _spend(self, chars: int) -> None:
+        self._chars -= chars
+        if self._chars <= 0:
+            self._nodes = 0  # or a thousand more would each bring their hash
+
+    def _omitted(self, what: str) -> dict[str, object]:
+        self._curtain.count += 1
+        return {TAG: "omitted", "of": what}
+
     def _text(self, text: str) -> object:
-        if self._patterns is not None:
-            text, count = self._patterns.within(text)
-            self.redacted += count
+        if self._curtain.has_work:
+            text = self._curtain.text(text)
         size = len(text)
         if size <= self._text_chars and size <= self._chars:
             self._chars -= size
             return text if text.isascii() or _is_unicode(text) else {TAG: "str", "escaped": _escape(text)}
         head = _escape(text[: min(1024, max(self._chars, 0))])
-        self._chars -= len(head)
-        if self._chars <= 0:
-            self._nodes = 0  # or a thousand more texts would each bring their hash
+        self._spend(len(head))
         return {TAG: "str", "chars": size, "sha256": digest_text(text), "head": head}
+
+    def _piece(self, text: str, limit: int) -> str:
+        """So much of a text, of which nothing more has to be told."""
+        text = text[:MAX_PIECE_CHARS]
+        shown = _escape((self._curtain.text(text) if self._curtain.has_work else text)[:limit])
+        self._spend(len(shown))
+        return shown
 
     def _items(self, values: Collection[object], depth: int) -> list[object]:
         made: list[object] = []
         for value in values:
             if self._nodes <= 0:
-                made.append({TAG: "omitted", "of": f"{len(values) - len(made)} more items"})
+                made.append(self._omitted(f"{len(values) - len(made)} more items"))
                 break
             made.append(self.convert(value, depth + 1))
         return made
 
     def _mapping(self, mapping: Mapping[object, object], depth: int) -> object:
-        if (
-            not _TEXT.issuperset(map(type, mapping))
-            or not all(map(_is_plain_key, mapping))
-            or TAG in mapping
-            or len(mapping) > self._nodes
-        ):
+        if depth == self._ours_depth:
+            return {key: own(item) if key in OURS else self.convert(item, depth + 1) for key, item in mapping.items()}
+        if not self._is_plain(mapping):
             return {TAG: "dict", "items": self._pairs(mapping, depth)}
-        redactor, depth = self._redactor, depth + 1
-        if redactor is None:
-            return {key: self.convert(value, depth) for key, value in mapping.items()}
-        is_secret = redactor.is_secret
-        return {
-            key: self._mask(value) if is_secret(key, value) else self.convert(value, depth)  # type: ignore[arg-type]
+        curtain, depth = self._curtain, depth + 1
+        is_secret = curtain.is_secret
+        made = {
+            key: curtain.mask(value) if is_secret(key, value) else self.convert(value, depth)  # type: ignore[arg-type]
             for key, value in mapping.items()
         }
+        return {curtain.text(key): value for key, value in made.items()} if curtain.has_work else made  # type: ignore[arg-type]
+
+    def _is_plain(self, mapping: Mapping[object, object]) -> bool:
+        """Whether it can be a JSON object as it is, and is within the budget; its keys are paid for then."""
+        if not _TEXT.issuperset(map(type, mapping)) or not all(map(_is_plain_key, mapping)):
+            return False
+        size = sum(map(len, mapping))  # type: ignore[arg-type]
+        if TAG in mapping or len(mapping) > self._nodes or size > self._chars:
+            return False
+        self._chars -= size
+        return True
 
     def _pairs(self, mapping: Mapping[object, object], depth: int) -> list[object]:
         pairs: list[object] = []
         for key, value in mapping.items():
             if self._nodes <= 0:
-                pairs.append({TAG: "omitted", "of": f"{len(mapping) - len(pairs)} more pairs"})
+                pairs.append(self._omitted(f"{len(mapping) - len(pairs)} more pairs"))
                 break
-            is_secret = self._redactor is not None and isinstance(key, str) and self._redactor.is_secret(key, value)
-            pairs.append(
-                [self.convert(key, depth + 1), self._mask(value) if is_secret else self.convert(value, depth + 1)]
-            )
+            is_secret = isinstance(key, str) and self._curtain.is_secret(key, value)
+            shown = self._curtain.mask(value) if is_secret else self.convert(value, depth + 1)
+            pairs.append([self.convert(key, depth + 1), shown])
         return pairs
-
-    def _mask(self, value: object) -> object:
-        assert self._redactor is not None  # nosec B101 - it has said that this is a secret
-        self.redacted += 1
-        return self._redactor.mask(value)
-
-    def _glimpse(self, glimpse: Glimpse) -> object:
-        small = Plainer(self._redactor, nodes=40, chars=400, text=400, depth=4)
-        made = small.convert(glimpse.value)
-        self.redacted += small.redacted
-        return made
 
     def _tagged(self, value: object, depth: int) -> object:
         """Everything that has no JSON of its own."""
-        if type(value) is Glimpse:
-            return self._glimpse(value)
         name = type_name(value)[:200]
+        self._spend(len(name))
         if isinstance(value, bytes | bytearray):
-            return {TAG: name, "size": len(value), "sha256": _sha256(value), "head": bytes(value[:32]).hex()}
-        found = _summary(value)
+            return self._bytes(name, value)
+        found = shaped(value)
         if found is not None:
-            return found
+            return self._array(found)
         if isinstance(value, Mapping):
             return {TAG: name, "items": self._pairs(value, depth)}
+        fields = _fields(value)
+        if fields is not None:
+            return {TAG: name, "fields": self._mapping(fields, depth)}
         if isinstance(value, list | tuple):
             return {TAG: name, "items": self._items(value, depth)}
         if isinstance(value, set | frozenset):
             return {TAG: name, "items": self._items(_ordered(value), depth)}
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields: dict[object, object] = {
-                field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)
-            }
-            return {TAG: name, "fields": self._mapping(fields, depth)}
-        return {TAG: name, "text": self._text(_described(value))}
+        return {TAG: name, "text": self._piece(repr(value), 200)}
+
+    def _bytes(self, name: str, data: bytes | bytearray) -> dict[str, object]:
+        """Size, digest and beginning; only their digest, keyed, where there is something to hide in them."""
+        self._spend(_SHA256_CHARS)
+        made: dict[str, object] = {TAG: name, "size": len(data), "sha256": _sha256(data)}
+        before = self._curtain.count
+        if self._curtain.has_work:
+            self._curtain.text(data.decode("latin-1"))
+        if self._curtain.count == before:
+            return made | {"head": bytes(data[:32]).hex()}
+        return made | {"sha256": self._curtain.keyed(_sha256(data))}
+
+    def _array(self, found: Shaped) -> dict[str, object]:
+        self._spend(_SHA256_CHARS)
+        before, names = self._curtain.count, _names(found)
+        made: dict[str, object] = {
+            TAG: found.type_name,
+            "shape": list(found.shape),
+            "sha256": digest_value(found.value),
+        }
+        if found.detail:
+            made["detail"] = self._piece(found.detail, 200)
+        if not found.shape:
+            made["text"] = self._piece(repr(found.value), 200)
+        if found.type_name == "DataFrame":
+            made["columns"] = [self._piece(name, 64) for name in names[:32]]
+        self._curtain.count += sum(self._curtain.is_secret(name, None) for name in names)
+        if self._curtain.count > before:
+            made["sha256"] = self._curtain.keyed(str(made["sha256"]))
+        return made
 
 
 _TEXT = frozenset({str})
@@ -214,32 +284,17 @@ def _ordered(values: Iterable[object]) -> list[object]:
         return list(values)
 
 
-def _summary(value: object) -> dict[str, object] | None:
-    try:
-        found = shaped(value)
-        return None if found is None else _array(found)
-    except Exception:  # noqa: BLE001  an array library's own failure (a closed image): the value is then any object
-        return None
-
-
-def _array(found: Shaped) -> dict[str, object]:
-    made: dict[str, object] = {
-        TAG: found.type_name,
-        "shape": list(found.shape),
-        "sha256": digest_value(found.value),
-    }
-    if found.detail:
-        made["detail"] = found.detail[:200]
-    if not found.shape:
-        made["text"] = repr(found.value)[:200]
+def _names(found: Shaped) -> list[str]:
+    """Of a table's columns."""
     if found.type_name == "DataFrame":
-        made["columns"] = [_escape(str(name)[:64]) for name in found.value.columns[:32]]
-    return made
+        return [str(name) for name in found.value.columns]
+    name = getattr(found.value, "name", None) if found.shape else None
+    return [] if name is None else [str(name)]
 
 
-def _described(value: object) -> str:
-    """A short text of a host object; its `repr` is foreign code that may fail."""
-    try:
-        return repr(value)[:200]
-    except Exception as error:  # noqa: BLE001  an object that cannot describe itself must not stop the record
-        return f"<repr failed: {type(error).__name__}>"
+def _fields(value: object) -> dict[object, object] | None:
+    """Of a dataclass or a named tuple, by name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+    names = getattr(value, "_fields", None) if isinstance(value, tuple) else None
+    return None if names is None else dict(zip(names, value, strict=True))  # type: ignore[call-overload]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from smolagents_hardened.audit.digest import digest_text, digest_value
+from smolagents_hardened.audit import snippets
+from smolagents_hardened.audit.digest import digest_value
 from smolagents_hardened.errors import ConfigError
 
 # A rule: (name of the argument or key, its value) -> is it a secret?
@@ -22,8 +24,17 @@ _WORDS = frozenset(
     {"secret", "secrets", "token", "credential", "credentials", "authorization", "cookie", "cookies", "pwd"}
 )
 _PARTS = ("password", "passwd", "passphrase", "apikey")  # also within a longer word: dbpassword
-_PAIRS = frozenset({("api", "key"), ("private", "key"), ("access", "key"), ("signing", "key"), ("encryption", "key")})
+_PAIRS = frozenset(
+    {
+        *((word, "key") for word in ("api", "private", "access", "signing", "encryption")),
+        *(("pass", word) for word in ("word", "phrase", "wd")),
+    }
+)
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+# How far the secrets of one record are looked for in its other texts; shorter ones stand in any text by chance.
+MIN_CHARS, MAX_TEXTS, MAX_DEPTH, MAX_NUMBER = 3, 256, 8, 10**64
+PATTERN_CHARS = 256  # longer ones are searched for one by one: compiling takes a microsecond a character
 
 
 @lru_cache(maxsize=4096)
@@ -76,18 +87,25 @@ class Redactor:
         for listed in (names, patterns):
             if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
                 raise ConfigError(f"redact: names and patterns are lists of texts, not {listed!r}")
+        by_name = raw.get("by_name", True)
+        if not isinstance(by_name, bool):
+            raise ConfigError(f"redact: by_name is true or false, not {by_name!r}")
         rules = [lambda name, _: any(fnmatchcase(name.lower(), pattern.lower()) for pattern in names)] if names else []
-        return cls(rules, by_name=raw.get("by_name", True) is True, patterns=patterns)
+        return cls(rules, by_name=by_name, patterns=patterns)
 
     def within(self, text: str) -> tuple[str, int]:
         """The text with every match of a pattern replaced, and how many there were."""
         if self._patterns is None:
             return text, 0
         try:
-            made, count = self._patterns.subn(lambda match: f"[redacted {self.keyed(match.group(0))[:16]}]", text)
+            made, count = self._patterns.subn(lambda match: self.word(match.group(0)), text)
         except UnicodeEncodeError:  # lone surrogates, which the engine does not read: doubt hides
-            return f"[redacted {self.keyed(digest_text(text))[:16]}]", 1
+            return self.word(text), 1
         return str(made), int(count)
+
+    def may_name(self, code: str) -> bool:
+        """Whether a snippet may have a secret's name in it: cheap, and never wrong with a no."""
+        return bool(self._rules) or (self._by_name and snippets.has_stem(code))
 
     def is_secret(self, name: str, value: object) -> bool:
         """Whether the value under this name is a secret. A rule that raises says yes: doubt hides."""
@@ -105,10 +123,99 @@ class Redactor:
         """What is written in place of a secret."""
         try:
             content = digest_value(value)
-        except ValueError:
-            content = "too deep"
+        except Exception:  # noqa: BLE001  too deep, or a foreign value that cannot be read: hidden all the same
+            content = "unreadable"
         return {"$type": "redacted", "hmac": self.keyed(content)}
+
+    def word(self, text: str) -> str:
+        """What is written in place of a secret within a text."""
+        return f"[redacted {self.keyed(text)[:16]}]"
 
     def keyed(self, text: str) -> str:
         """HMAC-SHA-256 (hex) of a text under this object's key."""
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+class Curtain:
+    """What one record hides: what stands under a secret's name, what fits a pattern, and, once it is drawn, the same
+    texts wherever else they occur in the record. Every text of others goes through `text`.
+
+    `count` is how much was hidden or left out. While not `has_work`, `text` would change nothing.
+    """
+
+    __slots__ = ("_long", "_redactor", "_short", "_texts", "count", "has_work", "is_secret")
+
+    def __init__(self, redactor: Redactor) -> None:
+        self.count = 0
+        self.has_work = redactor.has_patterns
+        self.is_secret = redactor.is_secret
+        self._redactor = redactor
+        self._texts: set[str] | None = None  # of the secrets met so far
+        self._long: list[str] = []
+        self._short: re.Pattern[str] | None = None
+
+    def text(self, text: str) -> str:
+        """The text without what is to be hidden."""
+        text, count = self._redactor.within(text)  # first: a pattern does not fit any more once a part is replaced
+        self.count += count
+        for secret in self._long:
+            self.count += secret in text
+            text = text.replace(secret, self._redactor.word(secret))
+        if self._short is not None:
+            text, count = self._short.subn(lambda match: self._redactor.word(match[0]), text)
+            self.count += count
+        return text
+
+    def mask(self, value: object) -> dict[str, object]:
+        """What stands in the place of a secret."""
+        self._meet(value)
+        return self._redactor.mask(value)
+
+    def code(self, code: str) -> str:
+        """A snippet without the literals that have a secret's name."""
+        if not self._redactor.may_name(code):
+            return code
+        return snippets.masked(code, lambda name: self.is_secret(name, ""), self._word)
+
+    def draw(self) -> bool:
+        """Whether secrets were met; from here on their texts are hidden everywhere."""
+        if not self._texts:
+            return False
+        # The longest first, or a part of one would be hidden and the rest of it shown.
+        longest = sorted(self._texts, key=len, reverse=True)
+        self._long = [text for text in longest if len(text) > PATTERN_CHARS]
+        short = "|".join(re.escape(text) for text in longest if len(text) <= PATTERN_CHARS)
+        self._short = re.compile(short) if short else None
+        self.has_work = True
+        return True
+
+    def keyed(self, digest: str) -> str:
+        """See Redactor.keyed."""
+        return self._redactor.keyed(digest)
+
+    def _word(self, text: str) -> str:
+        self._meet(text)
+        return self._redactor.word(text)
+
+    def _meet(self, value: object) -> None:
+        self.count += 1
+        self._texts = self._texts or set()
+        left = max(MAX_TEXTS - len(self._texts), 0)
+        self._texts.update(itertools.islice((text for text in _texts(value) if len(text) >= MIN_CHARS), left))
+
+
+def _texts(value: object, depth: int = 0) -> Iterator[str]:
+    """The texts by which a secret can be told in others: as it is, and as `repr` has it."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        for item in value if depth < MAX_DEPTH else ():
+            yield from _texts(item, depth + 1)
+    elif isinstance(value, bytes | bytearray):
+        yield bytes(value).decode("latin-1")
+        yield repr(bytes(value))[2:-1]
+    elif isinstance(value, str):
+        yield value
+        yield repr(value)[1:-1]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield repr(value) if abs(value) < MAX_NUMBER else ""

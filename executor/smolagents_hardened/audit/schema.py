@@ -15,6 +15,9 @@ _TEXTS: dict[str, Any] = {"type": "array", "items": _TEXT}
 _VERDICT: dict[str, Any] = {"enum": ["stop", "deny", "ask", "respond", "modify", "allow"]}
 # A long or odd text is an object with `$type`; see audit/plain.py.
 _PLAIN_TEXT: dict[str, Any] = {"anyOf": [_TEXT, {"type": "object", "required": ["$type"]}]}
+_OBJECT: dict[str, Any] = {"type": "object"}
+# One beyond 2**53, which JSON's readers do not agree on, is an object with `$type`.
+_NUMBER: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "object", "required": ["$type"]}]}
 _DIGEST: dict[str, Any] = _TEXT  # keyed, and so no plain SHA-256, where a secret was redacted
 
 # Of a question: who may answer, in what time, and what silence means.
@@ -47,8 +50,10 @@ _CALL: dict[str, Any] = {
     "labels": _TEXTS,
     "grants": _TEXTS,
     "decisions": _DECISIONS,
+    "policies": _TEXTS,
 }
-_OBJECT: dict[str, Any] = {"type": "object"}
+_UNDER: dict[str, Any] = {"grants": _TEXTS}  # ids of the delegations, outermost first
+_REFUSED: dict[str, Any] = {"reason": _PLAIN_TEXT, "code": _PLAIN_TEXT, "refused_by": _TEXT}  # the delegation that did
 
 # kind -> (what it says, its fields, those of them that need not be there)
 KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
@@ -60,7 +65,8 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
     "policy_load": (
         "A set of rules is in force from here on; `error`: a changed file is not, since it is not valid.",
         {
-            **{name: _TEXT for name in ("run", "hook", "digest", "default", "mode", "error")},
+            **{name: _TEXT for name in ("run", "hook", "digest", "default", "mode")},
+            "error": _PLAIN_TEXT,
             "shadow": {"type": "boolean"},
             "rules": _WHOLE,
             "budgets": {"type": "array"},
@@ -79,7 +85,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
     ),
     "usage": (
         "The tokens that a model reports for one step of its agent (none: it reports nothing), and their cost.",
-        {"run": _TEXT, "agent": _TEXT, "input_tokens": _WHOLE, "output_tokens": _WHOLE, "cost": {"type": "number"}},
+        {"run": _TEXT, "agent": _TEXT, **dict.fromkeys(("input_tokens", "output_tokens", "cost"), _NUMBER)},
         frozenset({"input_tokens", "output_tokens"}),
     ),
     "box_start": (
@@ -115,20 +121,21 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
     ),
     "code": (
         "A snippet is about to run.",
-        {**_WHERE, "text": _PLAIN_TEXT, "digest": _DIGEST, "decisions": _DECISIONS},
-        frozenset(),
+        {**_WHERE, **_UNDER, "text": _PLAIN_TEXT, "digest": _DIGEST, "decisions": _DECISIONS, "policies": _TEXTS},
+        frozenset({"grants", "policies"}),
     ),
     "code_refusal": (
         "A snippet is not run.",
         {
             **_WHERE,
+            **_UNDER,
             "text": _PLAIN_TEXT,
             "digest": _DIGEST,
             "decisions": _DECISIONS,
-            "reason": _PLAIN_TEXT,
-            "code": _PLAIN_TEXT,
+            "policies": _TEXTS,
+            **_REFUSED,
         },
-        frozenset(),
+        frozenset({"grants", "policies", "refused_by"}),
     ),
     "approval": (
         "A person's answer (or nobody's: `answered` is false) to one question about one call or snippet.",
@@ -138,22 +145,26 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
             "verdict": _VERDICT,
             "answered": {"type": "boolean"},
             "waited_us": _WHOLE,
+            "arguments": _ANY,
+            "text": _PLAIN_TEXT,
+            **_UNDER,
             "edited": _ANY,
             "value": _ANY,
             **_TERMS,
         },
-        frozenset({"call", "tool", "edited", "value", "approvers", "timeout_s"}),
+        frozenset({"call", "tool", "arguments", "text", "grants", "edited", "value", "approvers", "timeout_s"}),
     ),
     "intent": (
         "A call is about to be made (`effect` allow), or answered without running the tool (respond).",
         {**_CALL, "effect": {"enum": ["allow", "respond"]}},
-        frozenset({"requested", "labels", "grants"}),
+        frozenset({"requested", "labels", "grants", "policies"}),
     ),
     "refusal": (
-        "A call is not made.",
-        {**_CALL, "reason": _PLAIN_TEXT, "code": _PLAIN_TEXT},
+        "A call is not made. Without `decisions` nobody was asked: there is no such tool, the arguments do not fit"
+        " (they are as given, positionals under `*`), or the step had ended. `count`: so many more in this step.",
+        {**_CALL, **_REFUSED, "count": _WHOLE},
         # A call of a tool that does not exist, or with arguments that do not fit, never became one.
-        frozenset({"requested", "labels", "grants", "call", "delegation", "arguments", "digest", "decisions"}),
+        frozenset({"refused_by", "count", *_CALL} - {"run", "step", "agent", "tool"}),
     ),
     "outcome": (
         "What came of a call whose intent is on record.",
@@ -166,14 +177,18 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
             "error": _PLAIN_TEXT,
             "labels": _TEXTS,
             "replaced_by": _TEXTS,
+            **_UNDER,
             **{name: _PLAIN_TEXT for name in ("withheld", "code", "stopped")},
         },
         frozenset(
-            {"result", "result_digest", "error_type", "error", "labels", "replaced_by", "withheld", "code", "stopped"}
+            {
+                *("result", "result_digest", "error_type", "error", "labels", "replaced_by", "grants"),
+                *("withheld", "code", "stopped"),
+            }
         ),
     ),
     "end": (
-        "A governor has ended its work; what was used of its budgets.",
+        "The work is over, perhaps for a while; what was used of the budgets.",
         {"run": _TEXT, "used": {"type": "array", "items": _OBJECT}},
         frozenset({"used"}),
     ),
@@ -181,6 +196,15 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
     "rotated": ("The trail goes on in a new file after `previous`.", {"previous": _TEXT}, frozenset()),
     "signed": ("Nothing but a signature of all that stands before.", {}, frozenset()),
 }  # fmt: skip
+
+# The fields in which a record says something of its own: ids, digests, names, numbers. No user's pattern changes them,
+# or nothing could be looked up or compared.
+OWN = frozenset(
+    {
+        *("used", "enforcement", "budgets"),
+        *(name for _, fields, _ in KINDS.values() for name, what in fields.items() if what in (_TEXT, _TEXTS, _HASH)),
+    }
+)
 
 
 def schema() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from smolagents_hardened.audit.chain import Chain
 from smolagents_hardened.audit.file import AppendFile
 from smolagents_hardened.audit.keeping import Keeping
 from smolagents_hardened.audit.record import Sealed
-from smolagents_hardened.audit.segments import next_segment, segments
+from smolagents_hardened.audit.segments import lines, next_segment, opened, segments
 from smolagents_hardened.errors import AuditError
 
 _TORN_CHARS = 4096
@@ -33,7 +34,7 @@ class SharedFile:
         self._keeping = keeping
         self._notice = notice
         self._end = 0  # bytes of the growing file that the chain covers
-        self._file = AppendFile(path, keeping.lock_timeout_s)
+        self._file = self._opened()
         try:
             size = self._lock_opened()
             self._begin(size)
@@ -58,21 +59,19 @@ class SharedFile:
             finally:
                 self._file.unlock()
 
-    @property
-    def is_parents(self) -> bool:
-        """See AppendFile.is_parents."""
-        return self._file.is_parents
-
     def after_fork(self) -> None:
         """See AppendFile.after_fork."""
         self._file.after_fork()
 
-    def lines(self) -> Iterator[bytes]:
-        """Every line of every file, up to our last append."""
-        for segment in segments(self._path):
-            with segment.open("rb") as stream:
-                yield from stream
-        yield from self._file.lines(0, self._end)
+    @contextmanager
+    def at_end(self) -> Iterator[None]:
+        """While nobody appends, with everything taken in."""
+        size = self._lock()
+        try:
+            self._catch_up(size)
+            yield
+        finally:
+            self._file.unlock()
 
     def close(self) -> None:
         """Close the descriptor. Idempotent."""
@@ -85,7 +84,10 @@ class SharedFile:
             if is_current:
                 return size
             self._file.close()
-            self._file = AppendFile(self._path, self._keeping.lock_timeout_s)
+            self._file = self._opened()
+
+    def _opened(self) -> AppendFile:
+        return AppendFile(self._path, self._keeping.lock_timeout_s, is_durable=self._keeping.fsync != "never")
 
     def _lock(self) -> int:
         """Take the lock of the file that has the trail's name now; gives its size."""
@@ -103,7 +105,7 @@ class SharedFile:
         """The file was closed by a rotation: read what came after it, and take the new one."""
         # Opened first, listed second: whatever was closed between the old file and this one is in the list by now, and
         # if this one has been closed as well, it marks where to stop.
-        following = AppendFile(self._path, self._keeping.lock_timeout_s)
+        following = self._opened()
         closed = segments(self._path)
         places = [place for place, segment in enumerate(closed) if self._file.is_at(segment)]
         if not places:
@@ -125,13 +127,13 @@ class SharedFile:
         if first:
             self._chain.begin_at(first.rstrip(b"\n"))
             return
-        with closed[-1].open("rb") as stream:
-            self._chain.begin_at(stream.readline().rstrip(b"\n"))
+        with opened(closed[-1]) as stream:
+            self._chain.begin_at(next(lines(stream), b"").rstrip(b"\n"))
         self._read_closed(closed[-1])
 
     def _read_closed(self, segment: Path) -> None:
-        with segment.open("rb") as stream:
-            for line in stream:
+        with opened(segment) as stream:
+            for line in lines(stream):
                 self._check(line)
 
     def _catch_up(self, size: int) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from smolagents_hardened.audit.file import sync_directory
 from smolagents_hardened.errors import ConfigError
 
 # What is signed begins with its purpose, so that a signature of one kind is worth nothing as another.
@@ -41,11 +42,22 @@ class Head:
             raise ConfigError(f"{path} holds no head of a trail")
         return head
 
-    def write(self, path: Path) -> None:
-        """Put it into a file, wholly or not at all."""
+    def write(self, path: Path, *, is_durable: bool = False) -> None:
+        """Put it into a file, wholly or not at all; with `is_durable` it survives a power cut."""
         new = path.with_name(path.name + ".new")
-        new.write_text(json.dumps(asdict(self), sort_keys=True) + "\n", encoding="utf-8")
+        with new.open("w", encoding="utf-8") as stream:
+            stream.write(json.dumps(asdict(self), sort_keys=True) + "\n")
+            stream.flush()
+            if is_durable:
+                os.fsync(stream.fileno())
         os.replace(new, path)
+        if is_durable:
+            sync_directory(path.parent)
+
+
+def head_path(trail: Path) -> Path:
+    """Where a trail leaves its signed head."""
+    return trail.with_name(trail.name + ".head")
 
 
 class Signer:
@@ -76,8 +88,11 @@ class Signer:
     def generate(cls, path: str | Path, every: int = 1) -> Signer:
         """Make a key, write it to `path` (for its owner only) and its public half to `path` + ".pub".
 
-        Raises ConfigError when the file is there already.
+        Raises ConfigError when one of the files is there already.
         """
+        public = Path(f"{path}.pub")
+        if public.exists():
+            raise ConfigError(f"the public key cannot be written to {public}: File exists")
         serialization, ed25519 = _library()
         key = ed25519.Ed25519PrivateKey.generate()
         pem = key.private_bytes(
@@ -90,7 +105,8 @@ class Signer:
         with os.fdopen(fd, "wb") as stream:
             stream.write(pem)
         made = cls(key, every)
-        Path(f"{path}.pub").write_bytes(made.public_pem())
+        with public.open("xb") as stream:
+            stream.write(made.public_pem())
         return made
 
     def public_pem(self) -> bytes:
@@ -120,6 +136,8 @@ class Verifier:
     def from_pem(cls, pem: bytes) -> Verifier:
         """Raises ConfigError for what is no Ed25519 public key."""
         serialization, ed25519 = _library()
+        if b"PRIVATE KEY" in pem:
+            raise ConfigError("this is the private key: give the public one, FILE.pub")
         try:
             key = serialization.load_pem_public_key(pem)
         except ValueError as error:

@@ -8,6 +8,8 @@ import threading
 import weakref
 from collections.abc import Iterator
 
+from smolagents_hardened.audit import fork
+
 IN_MEMORY_BYTES = 4 * 2**20  # an agent's ordinary run stays below it; beyond it records cost disk, not memory
 PIECE_BYTES = 256 * 1024
 
@@ -23,7 +25,8 @@ class Spool:
         self._memory = bytearray()  # what is not in the file yet, while there is none: everything
         self._fd: int | None = None
         self._size = 0
-        self._pid = os.getpid()
+        self._is_parents = False  # the file is that of the process we were forked from
+        fork.watch(self)
 
     @property
     def memory_bytes(self) -> int:
@@ -33,13 +36,20 @@ class Spool:
     def append(self, line: bytes) -> None:
         """Add one line, newline included."""
         with self._lock:
-            if self._fd is not None and self._pid != os.getpid():
-                self._copy()  # the file is the parent's
+            if self._is_parents:
+                self._copy()
             if self._fd is None and self._size + len(line) <= IN_MEMORY_BYTES:
                 self._memory += line
             else:
                 self._write(line)
             self._size += len(line)
+
+    def in_child(self) -> None:
+        """See fork.Forked. A line that another thread was about to add is not ours."""
+        self._lock = threading.Lock()
+        self._is_parents = self._fd is not None
+        if self._fd is None:
+            del self._memory[self._size :]
 
     def lines(self) -> Iterator[bytes]:
         """Every line there is at the start of the reading."""
@@ -60,24 +70,26 @@ class Spool:
         if self._fd is None:
             self._open(bytes(self._memory))
             self._memory.clear()
-        self._write_at(line, self._size)
-
-    def _write_at(self, data: bytes, offset: int) -> None:
-        assert self._fd is not None  # nosec B101 - opened by the callers
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._fd, view, offset)
-            view, offset = view[written:], offset + written
+        assert self._fd is not None  # nosec B101 - just opened
+        _write_at(self._fd, line, self._size)
 
     def _open(self, content: bytes) -> None:
         with tempfile.TemporaryFile() as file:
-            self._fd = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self._fd)
-        self._pid = os.getpid()
-        self._write_at(content, 0)
+            fd = os.dup(file.fileno())
+        weakref.finalize(self, os.close, fd)
+        _write_at(fd, content, 0)
+        self._fd = fd  # with everything in it: a fork may come at any time
 
     def _copy(self) -> None:
         parents = self._fd
         assert parents is not None  # nosec B101 - asked by the caller
         content = b"".join(os.pread(parents, PIECE_BYTES, at) for at in range(0, self._size, PIECE_BYTES))
         self._open(content[: self._size])
+        self._is_parents = False
+
+
+def _write_at(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written

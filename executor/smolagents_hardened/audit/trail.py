@@ -8,6 +8,7 @@ written since, and continues *their* chain. A line that a crash has torn is repl
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -16,13 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from smolagents_hardened.audit import fork
 from smolagents_hardened.audit.chain import Chain
 from smolagents_hardened.audit.keeping import INTENTS, Keeping
-from smolagents_hardened.audit.plain import Plainer
+from smolagents_hardened.audit.plain import Plainer, own
 from smolagents_hardened.audit.record import RESERVED, Sealed, seal, utc
-from smolagents_hardened.audit.redact import Redactor
+from smolagents_hardened.audit.redact import Curtain, Redactor
+from smolagents_hardened.audit.schema import OWN
+from smolagents_hardened.audit.segments import lines, whole
 from smolagents_hardened.audit.shared import SharedFile
-from smolagents_hardened.audit.sign import Head
+from smolagents_hardened.audit.sign import Head, head_path
 from smolagents_hardened.audit.spool import Spool
 from smolagents_hardened.errors import AuditError
 
@@ -49,15 +53,15 @@ class Trail:
         self.keeping = keeping or Keeping()
         self._clock = clock
         self._redactor = redact if redact is not None else Redactor()
-        self._lock = threading.Lock()
-        self._chain = Chain()
+        self._lock = threading.RLock()  # a sink may ask for the head
         self._spool = Spool()  # the lines, without a path only
         self._is_closed = False
-        self._unsigned = 0  # records since the last signature of ours
+        self._is_giving = False  # a sink is at work
+        self._is_forked = False  # the file is that of the process we were forked from
+        self._is_torn = False  # and another thread was in the middle of an append then
         self._file: SharedFile | None = None
-        if self.path is not None:
-            with self._translated("opened"):
-                self._file = SharedFile(self.path, self._chain, self.keeping, self._notice)
+        self._open()
+        fork.watch(self)
 
     @property
     def head(self) -> str:
@@ -78,36 +82,42 @@ class Trail:
             seq, sha256 = self._chain.seq, self._chain.head
         return Head(seq, sha256) if signer is None else signer.head(seq, sha256)
 
-    def append(self, kind: str, /, **fields: object) -> dict[str, object]:
-        """Write one record and return it as written; values are made plain, bounded and redacted first.
+    def append(self, kind: str, hiding: Mapping[str, object] | None = None, /, **fields: object) -> dict[str, object]:
+        """Write one record and return it as written; values are made plain, bounded and redacted first. What is secret
+        in `hiding` is not shown in this record either.
 
-        Where a secret was redacted, fields called `digest` or `..._digest` are keyed too, so that it cannot
-        be guessed from them; the record then says `keyed`. Raises AuditError when it is not written wholly, and when
-        a sink does not take it.
+        Where something was redacted or left out, fields called `digest` or `..._digest` are keyed too, so that it
+        cannot be guessed from them; the record then says `keyed`. Raises AuditError when it is not written wholly, and
+        when a sink does not take it.
         """
-        body = self._plain(kind, fields)
-        self._after_fork()
+        body = self._plain(kind, fields, hiding)
         with self._lock:
+            self._make_ready()
             sealed = self._write(body)
             self._give(sealed)
         return sealed.record
 
     def records(self) -> Iterator[dict[str, object]]:
         """Every record from the first on, other processes' included up to our last append."""
-        if self._file is None:
+        if self.path is None:
             yield from map(json.loads, self._spool.lines())
             return
+        last = self.count
         with self._translated("read"):
-            yield from map(json.loads, self._file.lines())
+            for line in (line for _, stream in whole(self.path) for line in lines(stream)):
+                record = json.loads(line) if line.endswith(b"\n") else None
+                if record is None or record["seq"] > last:
+                    return
+                yield record
 
     def close(self) -> None:
         """Close the file. Idempotent; an append after it raises AuditError. With a key the last record is signed, and
         the signed head is written beside the file.
         """
-        self._after_fork()
         with self._lock:
             if self._is_closed:
                 return
+            self._make_ready()
             self._is_closed = True
             try:
                 self._sign_off()
@@ -127,31 +137,36 @@ class Trail:
         signer = self.keeping.signer
         if signer is None or self._chain.seq == 0:
             return
-        if self._unsigned:
+        if self._chain.unsigned:
             self._give(self._write(self._plain("signed", {}), is_signed=True))
-        if self.path is not None:
-            with self._translated("signed off"):
-                signer.head(self._chain.seq, self._chain.head).write(self.path.with_name(self.path.name + ".head"))
+        if self._file is not None and self.path is not None:
+            # At the end as it is by now: another writer's newer head must not be replaced by an older one.
+            with self._translated("signed off"), self._file.at_end():
+                head, path = signer.head(self._chain.seq, self._chain.head), head_path(self.path)
+                head.write(path, is_durable=self.keeping.fsync != "never")
 
-    def _plain(self, kind: str, fields: Mapping[str, object]) -> dict[str, object]:
+    def _plain(
+        self, kind: str, fields: Mapping[str, object], hiding: Mapping[str, object] | None = None
+    ) -> dict[str, object]:
         if not RESERVED.isdisjoint(fields) or not all(map(str.isascii, fields)):
             raise ValueError(f"names of fields are ASCII, and none of {sorted(RESERVED)}: {sorted(fields)}")
-        body: dict[str, object] = {}
-        redacted = 0
-        for name, value in fields.items():
-            if _is_short(value) and not self._redactor.has_patterns:
-                body[name] = value  # what `plain` would make of it, at a tenth of the time: most fields are short names
-                continue
-            plainer = Plainer(self._redactor)  # one for each, so that no argument can crowd out the fields after it
-            body[name] = plainer.convert(value)
-            redacted += plainer.redacted
-        if redacted:
-            for name, value in body.items():
-                if (name == "digest" or name.endswith("_digest")) and isinstance(value, str):
-                    body[name] = self._redactor.keyed(value)
-            body["keyed"] = True
+        curtain = Curtain(self._redactor)
+        if hiding is not None:
+            Plainer(curtain).convert(hiding)
+            curtain.count = 0
+        body = _converted(fields, curtain)
+        if curtain.draw():  # once more: what is hidden in one place may have been shown before
+            body = _converted(fields, curtain)
+        if curtain.count:
+            self._key_digests(body)
         body["kind"], body["time"] = kind, utc(self._clock())
         return body
+
+    def _key_digests(self, body: dict[str, object]) -> None:
+        for name, value in body.items():
+            if (name == "digest" or name.endswith("_digest")) and isinstance(value, str) and value.isalnum():
+                body[name] = self._redactor.keyed(value)
+        body["keyed"] = True
 
     def _write(self, body: dict[str, object], *, is_signed: bool = False) -> Sealed:
         """Seal behind the latest record and put it into the file or the memory. The lock is held."""
@@ -169,27 +184,63 @@ class Trail:
 
     def _seal(self, body: dict[str, object], *, is_signed: bool = False) -> Sealed:
         signer = self.keeping.signer
-        is_due = signer is not None and (is_signed or self._unsigned + 1 >= signer.every)
-        self._unsigned = 0 if is_due else self._unsigned + 1
+        is_due = signer is not None and (is_signed or self._chain.unsigned + 1 >= signer.every)
         body["seq"], body["prev"] = self._chain.seq + 1, self._chain.head
         return seal(body, signer.record if signer is not None and is_due else None)
 
     def _give(self, sealed: Sealed) -> None:
-        for sink in self.keeping.sinks:
-            try:
+        self._is_giving = True
+        try:
+            for sink in self.keeping.sinks:
                 sink(sealed.record, sealed.line)
-            except Exception as error:
-                raise AuditError(f"a sink of the audit trail failed with {type(error).__name__}: {error}") from error
+        except Exception as error:
+            raise AuditError(f"a sink of the audit trail failed with {type(error).__name__}: {error}") from error
+        finally:
+            self._is_giving = False
 
     def _notice(self, kind: str, fields: Mapping[str, object]) -> Sealed:
         """A record of the trail's own: recovered, rotated."""
         return self._seal(self._plain(kind, fields))
 
-    def _after_fork(self) -> None:
-        if self._file is not None and self._file.is_parents:
-            with self._translated("reopened"):
+    def in_child(self) -> None:
+        """See fork.Forked."""
+        if not self._lock.acquire(blocking=False):
+            self._is_torn, self._is_giving = True, False
+        self._lock = threading.RLock()
+        self._is_forked = True
+
+    def _make_ready(self) -> None:
+        """Before anything is changed; the lock is held."""
+        if self._is_giving:
+            raise AuditError("a sink cannot write to the trail that it is told about: hand the record to a queue")
+        if self._is_closed:
+            raise self._failed("written", OSError(errno.EBADF, "it is closed"))
+        if self._is_forked:
+            self._rejoin()
+
+    def _rejoin(self) -> None:
+        """In a forked child: a descriptor of our own; and where a thread that is not here was at work, what it has left
+        half done is read again.
+        """
+        with self._translated("reopened"):
+            if self._is_torn:
+                unsigned = self._chain.unsigned + 1
+                if self._file is not None:
+                    self._file.close()
+                self._open()
+                self._chain.unsigned = unsigned
+            elif self._file is not None:
                 self._file.after_fork()
-            self._lock = threading.Lock()  # another thread may have held it when the process forked
+        self._is_forked = self._is_torn = False
+
+    def _open(self) -> None:
+        self._chain = Chain()
+        if self.path is not None:
+            with self._translated("opened"):
+                self._file = SharedFile(self.path, self._chain, self.keeping, self._notice)
+        else:
+            for line in self._spool.lines():
+                self._chain.feed(line)
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:
@@ -200,6 +251,18 @@ class Trail:
 
     def _failed(self, verb: str, error: OSError) -> AuditError:
         return AuditError(f"audit trail {self.path} could not be {verb}: {error.strerror or error}")
+
+
+def _converted(fields: Mapping[str, object], curtain: Curtain) -> dict[str, object]:
+    body: dict[str, object] = {}
+    for name, value in fields.items():
+        if _is_short(value) and (not curtain.has_work or name in OWN):
+            body[name] = value  # what `plain` would make of it, at a tenth of the time: most fields are short names
+        elif name in OWN:
+            body[name] = own(value)
+        else:  # a budget for each, so that no argument can crowd out the fields after it
+            body[name] = Plainer(curtain, is_list_of_ours=name == "decisions").convert(value)
+    return body
 
 
 def _is_short(value: object) -> bool:

@@ -1,7 +1,8 @@
 """Check a trail with nothing but its files: each line's form, each record's hash, and the chain between them.
 
 **Cutting records off the end leaves a perfect, shorter chain**: only a head that was kept elsewhere shows it. With the
-public key every signature is checked, and a tail without one is named.
+public key every signature is checked, and a tail without one is named. A signature proves everything before it, so one
+in the middle can be taken away without a trace, and without loss: the last one proves all that it did.
 """
 
 from __future__ import annotations
@@ -9,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from smolagents_hardened.audit.chain import Chain, Problem
 from smolagents_hardened.audit.record import FIRST
-from smolagents_hardened.audit.segments import segments
+from smolagents_hardened.audit.segments import lines, whole
 from smolagents_hardened.audit.sign import Head, Verifier
 
-# A line of Trail is far shorter (see plain.Budget); a longer one is not read into memory.
-MAX_LINE_BYTES = 8 * 2**20
 MAX_PROBLEMS = 1000
 
 
@@ -35,12 +33,6 @@ class VerifyReport:
     signed: int = 0
 
 
-def lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a trail with their newlines; one that is too long comes in pieces that are no records."""
-    while line := stream.readline(MAX_LINE_BYTES):
-        yield line
-
-
 def verify(path: str | Path, head: str | Head | None = None, key: Verifier | None = None) -> VerifyReport:
     """Check a whole trail, the files that rotation has made of it included; constant memory but for the calls without
     an outcome.
@@ -53,14 +45,13 @@ def verify(path: str | Path, head: str | Head | None = None, key: Verifier | Non
     problems: list[Problem] = []
     wanted = head.hash if isinstance(head, Head) else head
     is_head_seen = wanted is None or wanted == FIRST
-    for file in (*segments(Path(path)), Path(path)):
+    for file, stream in whole(Path(path)):
         chain.count = 0
-        with file.open("rb") as stream:
-            for line in lines(stream):
-                found = chain.feed(line[:-1]) if line.endswith(b"\n") else _torn(chain)
-                if found and len(problems) < MAX_PROBLEMS:
-                    problems += [replace(problem, file=file.name) for problem in found]
-                is_head_seen = is_head_seen or chain.head == wanted
+        for line in lines(stream):
+            found = chain.feed(line[:-1]) if line.endswith(b"\n") else _torn(chain)
+            if found and len(problems) < MAX_PROBLEMS:
+                problems += [replace(problem, file=file.name) for problem in found]
+            is_head_seen = is_head_seen or chain.head == wanted
     problems += _end(chain, key, head, is_head_seen=is_head_seen)
     return VerifyReport(not problems, chain.total, chain.head, tuple(problems), chain.open_calls, chain.signed_seq)
 
@@ -76,6 +67,8 @@ def _end(chain: Chain, key: Verifier | None, head: str | Head | None, *, is_head
     if not is_head_seen:
         wanted = head.hash if isinstance(head, Head) else head
         yield Problem(chain.count, "head", f"no record has the expected hash {wanted}: cut off")
-    if key is not None and chain.signed_seq < chain.seq:
+    if key is not None and chain.signed_seq == 0:
+        yield Problem(chain.count, "unsigned", "no record has a signature by this key: nothing is proven")
+    elif key is not None and chain.signed_seq < chain.seq:
         first = chain.signed_seq + 1
         yield Problem(chain.count, "unsigned", f"records {first}..{chain.seq} at the end have no signature behind them")

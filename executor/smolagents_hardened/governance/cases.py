@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smolagents_hardened.audit.plain import TAG
-from smolagents_hardened.audit.segments import segments
-from smolagents_hardened.audit.verify import lines
+from smolagents_hardened.audit.segments import lines, whole
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.cedar import CedarPolicy
@@ -93,15 +92,13 @@ def replay(policy: Policy | CedarPolicy, path: Path) -> Iterator[Replayed]:
 
     `known` is not recorded, so rules that ask for it see nothing known. Raises OSError.
     """
-    for file in (*segments(path), path):
-        with file.open("rb") as stream:
-            for line in lines(stream):
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(record, dict) and record.get("kind") in ("intent", "refusal") and "arguments" in record:
-                    yield _replayed(policy, record)
+    for line in (line for _, stream in whole(path) for line in lines(stream)):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and record.get("kind") in ("intent", "refusal") and "decisions" in record:
+            yield _replayed(policy, record)
 
 
 def _replayed(policy: Policy | CedarPolicy, record: dict[str, Any]) -> Replayed:

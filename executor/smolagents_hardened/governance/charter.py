@@ -71,6 +71,8 @@ class Wishes:
 def charter(wishes: Wishes) -> Charter:
     """Check everything. Raises ConfigError that names the option."""
     keeping, redactor = audit_settings(wishes.audit_options or {})
+    if wishes.audit is None and keeping.needs_file:
+        raise ConfigError("audit_options: fsync, rotate_bytes, sign_key need a file: give audit='audit.jsonl' as well")
     governance = wishes.governance
     asked = governance if isinstance(governance, list | tuple) else () if governance is None else (governance,)
     hooks = tuple(_hook(one) for one in asked)
@@ -142,8 +144,9 @@ def audit_settings(options: Mapping[str, object]) -> tuple[Keeping, Redactor]:
     elif "sign_every" in options:
         raise ConfigError("audit_options: sign_every needs sign_key")
     if "sinks" in given:
-        sinks = given["sinks"]
-        given["sinks"] = tuple(sinks) if isinstance(sinks, Sequence) else (sinks,)
+        listed = given["sinks"] if isinstance(given["sinks"], list | tuple) else [given["sinks"]]
+        named = [_imported("audit_options: sink", sink, "a sink") if isinstance(sink, str) else sink for sink in listed]
+        given["sinks"] = tuple(named)
     return Keeping(**given), redactor  # type: ignore[arg-type]  # Keeping checks each
 
 

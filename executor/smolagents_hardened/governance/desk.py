@@ -14,8 +14,11 @@ from smolagents_hardened.governance.approval import Approval, ApprovalRequest, A
 from smolagents_hardened.governance.asking import NoAnswer, Worker, answered
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.latch import ended, waking
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.verdicts import Opinion, terms
+
+CUT_SHORT = Decision.deny("the person at the keyboard interrupted the run", code="interrupted")
 
 
 @dataclass(slots=True)
@@ -34,7 +37,7 @@ class _Question:
 class Desk:
     """Puts questions to one approver, one at a time; the time limit of each begins when its turn has come.
 
-    `interrupt` may be called from any thread and ends every wait at once.
+    Once a latch in force is set every wait ends, and nobody is asked any more.
     """
 
     def __init__(self, approver: Ask | None, loop: LoopThread, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,18 +45,18 @@ class Desk:
         self._loop = loop
         self._clock = clock
         self._turn = threading.Lock()
-        self._lock = threading.Lock()
-        self._waiting: set[Worker] = set()
-        self._reason = ""  # of the latest interrupt
 
     def ask(
         self,
         subject: ToolCall | CodeCall,
         opinion: Opinion,
         place: int,
+        record: Callable[[Approval], object],
         misfit: Callable[[Mapping[str, object]], str] = lambda _arguments: "",
     ) -> Approval:
-        """Put one question. Whatever is no clear yes is a denial with its code."""
+        """Put one question. Whatever is no clear yes is a denial with its code. What comes of it is on record, also of
+        a question that the person at the keyboard has cut short.
+        """
         asked, question, started = opinion.decision, _Question(subject), self._clock()
         silence = asked.otherwise
         if silence is None:
@@ -74,22 +77,18 @@ class Desk:
             question.settle,
             lambda: question.ended,
         )
+        call_id = subject.call_id if isinstance(subject, ToolCall) else ""
+        made = Approval(call_id, request.digest, asked.prompt, CUT_SHORT, opinion.hook, place, request.ticket)
+        made = replace(made, has_answered=False, terms=terms(asked))
         try:
             decision, has_answered = self._decision(request, question)
             question.ended = decision
+            made = replace(made, decision=decision, has_answered=has_answered)
         finally:
             question.is_over.set()
-        call_id = subject.call_id if isinstance(subject, ToolCall) else ""
-        made = Approval(call_id, request.digest, asked.prompt, decision, opinion.hook, place, request.ticket)
-        return replace(made, waited_s=self._clock() - started, has_answered=has_answered, terms=terms(asked))
-
-    def interrupt(self, reason: str = "") -> None:
-        """End the waits that are open now; each is a denial with the code `interrupted`."""
-        with self._lock:
-            self._reason = reason
-            waiting = tuple(self._waiting)
-        for worker in waiting:
-            worker.wake()
+            made = replace(made, waited_s=self._clock() - started)
+            record(made)
+        return made
 
     def _decision(self, request: ApprovalRequest, question: _Question) -> tuple[Decision, bool]:
         approver, limit_s = self._approver, request.timeout_s
@@ -114,19 +113,12 @@ class Desk:
             case "timeout":
                 return request.otherwise
             case "interrupted":
-                why = f": {self._reason}" if self._reason else ""
-                return Decision.deny(f"the run was interrupted while it waited for approval{why}", code="interrupted")
+                return CUT_SHORT if (why := ended()) is None else why.decision
             case _:
                 return Decision.deny(f"the approver {answer.told}", code="approval_error")
 
     def _wait(self, function: Callable[[], object], timeout_s: float | None) -> object:
-        # Always in a thread of its own: `interrupt` must be able to end the wait, that for its turn as well.
+        # Always in a thread of its own: an interrupt must be able to end the wait.
         worker = Worker(function, self._loop, timeout_s)
-        with self._lock:
-            self._waiting.add(worker)
-        try:
-            with self._turn:
-                return worker.start().wait()
-        finally:
-            with self._lock:
-                self._waiting.discard(worker)
+        with waking(worker.wake), self._turn:
+            return worker.start().wait()

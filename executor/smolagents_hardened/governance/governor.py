@@ -20,10 +20,11 @@ from smolagents_hardened.governance.authority import Authority
 from smolagents_hardened.governance.budget import exact
 from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
 from smolagents_hardened.governance.delegation import ENDED, DelegationEnded, Grant
-from smolagents_hardened.governance.desk import Desk
+from smolagents_hardened.governance.desk import CUT_SHORT, Desk
 from smolagents_hardened.governance.flow import Flow
 from smolagents_hardened.governance.hooks import Decision, Verdict, as_hook
 from smolagents_hardened.governance.judge import Check, Judgement, Juror, edited, judge, judge_code, misfit
+from smolagents_hardened.governance.latch import Latch, refusal
 from smolagents_hardened.governance.ledger import Ledger
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.making import Case, Maker, Run
@@ -44,7 +45,6 @@ from smolagents_hardened.governance.verdicts import Opinion, strictest
 # A person who edits a call sees it again as long as a hook asks: that has to end.
 MAX_EDITS = 3
 _NOTHING = Decimal(0)
-_INTERRUPTED = Decision.deny("the person at the keyboard interrupted the run", code="interrupted")
 
 
 class Governor:
@@ -69,9 +69,10 @@ class Governor:
         self.run_id = run_id
         self.loop = LoopThread()
         self.flow = Flow()
+        self.latch = Latch()
         self._authority = authority or Authority()
         self._clock = clock
-        self._is_closed = False
+        self._concluded_at = -1  # the number of our record of an end, while it is the last one
         self._ledger = Ledger(trail, run_id)
         self._maker = Maker(self._ledger, clock, self._authority)
         jurors = self._jurors(hooks)
@@ -80,7 +81,7 @@ class Governor:
         unlent = replace(self._authority, grant=None, budgets=())
         purse = Purse([juror.hook for juror in jurors], unlent, self._ask, is_shadow=True)
         self._shadow = Standing((purse,), (Flow(),), jurors)
-        self._own = self._latest = Standing((self._purse,), (self.flow,), jurors, self._shadow)
+        self._own = Standing((self._purse,), (self.flow,), jurors, self._shadow)
         failed = self._put_in_force(self._own)
         if failed is not None:
             raise ConfigError(failed.reason)
@@ -99,9 +100,9 @@ class Governor:
 
         Raises RunStopped, after it is on record; AuditError when a record cannot be written (then the tool
         was not run; only if the message says that it has run, its result is withheld); KeyboardInterrupt
-        and SystemExit as they come.
+        and SystemExit as they come. Nothing is run once a latch in force, or `latch`, is set.
         """
-        with Stopwatch(self._clock):
+        with self.latch.in_force(), Stopwatch(self._clock):
             standing, failed = self._within()
             accounts = standing.accounts
             ids = tuple([grant.delegation.id for grant, _ in accounts])
@@ -115,10 +116,10 @@ class Governor:
 
     def judge_code(self, code: CodeCall) -> Refused | None:
         """Judge one snippet before it runs and record it; None lets it run. Raises RunStopped and AuditError."""
-        with Stopwatch(self._clock):
+        with self.latch.in_force(), Stopwatch(self._clock):
             standing, decision = self._within()
             accounts, opinions = standing.accounts, dict[int, Opinion]()
-            code = replace(code, grants=tuple(grant.delegation.id for grant, _ in accounts))
+            code = replace(code, grants=tuple([grant.delegation.id for grant, _ in accounts]))
             try:
                 decision = self._may_not_go_on(accounts, code.agent) if decision is None else decision
                 with thinking():
@@ -129,9 +130,9 @@ class Governor:
                         ended = self._may_not_go_on(accounts, code.agent)
                         decision = decision if ended is None else ended
             except (KeyboardInterrupt, SystemExit):
-                self._ledger.code(code, _INTERRUPTED, tuple(opinions.values()))
+                self._ledger.code(code, CUT_SHORT, tuple(opinions.values()), code.grants)
                 raise
-            self._ledger.code(code, decision, tuple(opinions.values()))
+            self._ledger.code(code, decision, tuple(opinions.values()), code.grants)
             return None if decision.verdict is Verdict.ALLOW else _refused(decision)
 
     def begin(self, agent: str, task: str) -> None:
@@ -154,19 +155,32 @@ class Governor:
         told = {} if tokens is None else dict(zip(("input_tokens", "output_tokens"), tokens, strict=True))
         self._ledger.usage(agent, told, float(cost + self._purse.token_price(used)))
 
-    def interrupt(self, reason: str = "") -> None:
-        """End every wait for an approval, now, as a refusal with the code `interrupted`. Any thread may call it."""
-        for juror in (*self._own.jurors, *self._latest.jurors):
-            juror.desk.interrupt(reason)
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a budget of ours can be used up by tokens: somebody has to report them."""
+        budgets = [budget for grant in self._purse.grants for budget in grant.meter.budgets]
+        has_price = any(self._purse.token_price(one) for one in ((1, 0), (0, 1)))
+        return any(budget.tokens is not None or (has_price and budget.cost is not None) for budget in budgets)
+
+    def interrupt(self, reason: str | None = None) -> None:
+        """End every wait for an approval, and let nothing begin any more until `latch` is cleared: all is refused with
+        the code `interrupted`. Any thread may call it.
+        """
+        self.latch.interrupt(reason, of_run=False)
 
     def close(self) -> None:
         """Record the end and stop the thread for async hooks. Idempotent; the trail is its owner's to close."""
-        if not self._is_closed:
-            self._is_closed = True
-            # A trail that cannot be written ends without this record, which is what its reader then sees.
-            with suppress(AuditError):
-                self._ledger.end([row for grant in self._purse.grants for row in grant.meter.left()])
+        self.conclude()
         self.loop.close()
+
+    def conclude(self) -> None:
+        """Record the end of what was done so far, if it is not on record yet; what comes after it goes on behind it."""
+        if self._concluded_at == self.trail.count:
+            return
+        # A trail that cannot be written ends without this record, which is what its reader then sees.
+        with suppress(AuditError):
+            self._ledger.end([row for grant in self._purse.grants for row in grant.meter.left()])
+        self._concluded_at = self.trail.count
 
     def _jurors(self, hooks: Sequence[object]) -> tuple[Juror, ...]:
         """The hooks, each with our limit, our loop and whoever we ask."""
@@ -184,8 +198,8 @@ class Governor:
 
     def _within(self) -> tuple[Standing, Decision | None]:
         """Ours, below that of the managers at work; and a denial where it cannot be told what is in force."""
-        self._latest = self._own.within(IN_FORCE.get())
-        return self._latest, self._put_in_force(self._latest)
+        standing = self._own.within(IN_FORCE.get())
+        return standing, self._put_in_force(standing)
 
     def _put_in_force(self, standing: Standing) -> Decision | None:
         """Policies that have changed are on record, and their means in use. Whoever notices it does so for all: a
@@ -211,6 +225,9 @@ class Governor:
 
     def _may_not_go_on(self, accounts: Sequence[Account], agent: str) -> Decision | None:
         """A stop where a snippet could not so much as say why: its leave has ended, or its model has nothing left."""
+        interrupted = refusal()
+        if interrupted is not None:
+            return interrupted
         refused = refused_by(accounts, self._authority.now())
         return overdrawn(accounts, agent) if refused is None else replace(refused, verdict=Verdict.STOP)
 
@@ -222,7 +239,7 @@ class Governor:
                 if case.rehearsal is not None and not judgement.is_refused:
                     self._rehearse(case, case.rehearsal)
         except (KeyboardInterrupt, SystemExit):
-            judgement.decision = _INTERRUPTED
+            judgement.decision = CUT_SHORT
             self._ledger.refusal(judgement)
             raise
         if judgement.is_refused:
@@ -238,7 +255,9 @@ class Governor:
         judgement = case.judgement
         if judgement.is_refused:
             return
-        refused = self._priced(case)
+        refused = refusal()
+        if refused is None:
+            refused = self._priced(case)
         if refused is None:
             refused = case.charge.refusal(case.call, self._authority.now(), self._clock())
         if refused is None:
@@ -260,7 +279,8 @@ class Governor:
         """Again, and now for good: a person may have thought for an hour, a hook may have changed the arguments. What a
         hook answers in the tool's place costs nothing, but needs the same leave.
         """
-        refused = refused_by(case.accounts, self._authority.now())
+        interrupted = refusal()
+        refused = refused_by(case.accounts, self._authority.now()) if interrupted is None else interrupted
         if refused is not None or case.judgement.decision.verdict is not Verdict.ALLOW:
             return refused
         if case.judgement.requested is not None:
@@ -308,9 +328,8 @@ class Governor:
             prompt = opinion.decision.prompt
             if any(approval.answers(place, prompt, call) for approval in approvals):
                 continue
-            desk, shown = case.standing.jurors[place].desk, judgement.candidate.shown()
-            approval = desk.ask(shown, opinion, place, partial(misfit, check))
-            self._ledger.approval(call, approval)
+            desk, record = case.standing.jurors[place].desk, partial(self._ledger.approval, call, grants=call.grants)
+            approval = desk.ask(judgement.candidate.shown(), opinion, place, record, partial(misfit, check))
             approvals.append(approval)
             if approval.decision.verdict is Verdict.RESPOND:
                 decision = approval.decision
@@ -323,9 +342,8 @@ class Governor:
         for place, opinion in opinions.items():
             is_asked = opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow
             if is_asked and decision.verdict is Verdict.ALLOW:
-                approval = standing.jurors[place].desk.ask(code, opinion, place)
-                self._ledger.approval(code, approval)
-                decision = approval.decision
+                desk, record = standing.jurors[place].desk, partial(self._ledger.approval, code, grants=code.grants)
+                decision = desk.ask(code, opinion, place, record).decision
         return decision
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from smolagents_hardened.audit.arrays import shaped
 
@@ -62,10 +62,16 @@ def _opened(value: object) -> Iterator[object] | None:
     return _rows(value)
 
 
-def _rows(value: object) -> Iterator[object] | None:
-    """Of a table its columns, of an array of objects or texts its elements; arrays of numbers are leaves."""
+def _rows(value: Any) -> Iterator[object] | None:
+    """Of a table its names and columns, of an array of objects or texts its elements; arrays of numbers are leaves."""
     array = shaped(value)
-    if array is None or array.type_name in ("DataFrame", "Series"):
-        return None if array is None else array.parts()
-    is_open = array.type_name == "ndarray" and array.value.dtype.kind in "OUS"
-    return iter(array.value.flat) if is_open else None
+    if array is None or array.type_name == "Image":
+        return None
+    if hasattr(value, "dtype") and hasattr(value, "flat"):
+        return iter(value.flat) if value.dtype.kind in "OUS" and array.type_name == "ndarray" else None
+    if array.type_name == "DataFrame":
+        columns = (value.iloc[:, place].array for place in range(value.shape[1]))
+        return chain((value.columns, value.index, value.attrs), columns)
+    if array.type_name == "Series":
+        return iter((value.name, value.index, value.attrs, value.array))
+    return iter((list(getattr(value, "names", ())), value.to_numpy()))  # an index, or what a column is kept in

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from smolagents_hardened.audit.digest import TooLarge, digest_value
-from smolagents_hardened.audit.plain import Glimpse
+from smolagents_hardened.audit.plain import Glimpse, Snippet
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import AuditError
 from smolagents_hardened.governance.after import Aftermath
@@ -27,7 +27,10 @@ class Ledger:
 
     trail: Trail
     run: str
-    _versions: dict[int, object] = field(default_factory=dict)  # place of a hook -> digest of its rules on record
+    _versions: dict[int, tuple[object, object]] = field(
+        default_factory=dict
+    )  # place of a hook -> digest, error on record
+    _hiding: set[str] = field(default_factory=set)  # ids of calls whose intent hides something
 
     def policies(self, hooks: Sequence[NamedHook]) -> bool:
         """Each set of rules that is in force and not yet on record, or that has changed since ("policy_load"). Whether
@@ -63,34 +66,39 @@ class Ledger:
         """The run is over; what it has used of its budgets ("end")."""
         self.trail.append("end", run=self.run, **({"used": list(used)} if used else {}))
 
-    def code(self, code: CodeCall, decision: Decision, opinions: Sequence[Opinion]) -> None:
-        """A snippet that is about to run ("code"), or is not to ("code_refusal")."""
+    def code(self, code: CodeCall, decision: Decision, opinions: Sequence[Opinion], grants: Sequence[str] = ()) -> None:
+        """A snippet that is about to run ("code"), or is not to ("code_refusal"). `grants` are those it runs under."""
         is_refused = decision.verdict is not Verdict.ALLOW
-        refusal: dict[str, object] = {"reason": decision.reason, "code": decision.code} if is_refused else {}
+        refusal = _refused(decision, grants) if is_refused else {}
         self.trail.append(
             "code_refusal" if is_refused else "code",
             **_where(code),
-            text=code.code,
+            text=Snippet(code.code),
             digest=code.digest,
-            **_why(opinions),
+            **_under(grants),
+            **self._why(opinions),
             **refusal,
         )
 
-    def approval(self, subject: ToolCall | CodeCall, approval: Approval) -> None:
-        """What a person, or nobody, has answered, before anything comes of it ("approval")."""
+    def approval(self, subject: ToolCall | CodeCall, approval: Approval, grants: Sequence[str] = ()) -> None:
+        """What a person, or nobody, has answered about what, before anything comes of it ("approval")."""
         about: dict[str, object] = {"run": subject.run, "digest": subject.digest}
         if isinstance(subject, ToolCall):
-            about |= {"call": subject.call_id, "tool": subject.tool}
-        self.trail.append("approval", **about, **approval.told())
+            about |= {"call": subject.call_id, "tool": subject.tool, "arguments": dict(subject.arguments)}
+        else:
+            about["text"] = Snippet(subject.code)
+        self.trail.append("approval", **about, **_under(grants), **approval.told())
 
     def refusal(self, judgement: Judgement) -> None:
         """A call that is not made, and why."""
-        decision = judgement.decision
-        self.trail.append("refusal", **_call(judgement), reason=decision.reason, code=decision.code)
+        refused = _refused(judgement.decision, judgement.candidate.call.grants)
+        self.trail.append("refusal", **self._call(judgement), **refused)
 
     def intent(self, judgement: Judgement) -> None:
         """A call that is about to be made, or answered by a hook."""
-        self.trail.append("intent", **_call(judgement), effect=judgement.decision.verdict.value)
+        record = self.trail.append("intent", **self._call(judgement), effect=judgement.decision.verdict.value)
+        if "keyed" in record:
+            self._hiding.add(judgement.candidate.call.call_id)
 
     def outcome(self, call: ToolCall, aftermath: Aftermath) -> None:
         """What came of a call whose intent is on record."""
@@ -112,9 +120,11 @@ class Ledger:
 
     def _conclude(self, call: ToolCall, outcome: ToolOutcome, more: Mapping[str, object]) -> None:
         micros = round(outcome.duration_s * 1e6)
-        ids = {"run": call.run, "call": call.call_id, "tool": call.tool}
+        ids = {"run": call.run, "call": call.call_id, "tool": call.tool, **_under(call.grants)}
+        hiding = call.arguments if call.call_id in self._hiding else None
+        self._hiding.discard(call.call_id)
         try:
-            self.trail.append("outcome", **ids, status=outcome.status, duration_us=micros, **more)
+            self.trail.append("outcome", hiding, **ids, status=outcome.status, duration_us=micros, **more)
         except AuditError as error:
             done = "was answered by a hook" if outcome.status == "responded" else "HAS RUN"
             raise AuditError(
@@ -122,31 +132,40 @@ class Ledger:
                 f"could not be recorded, so its result is withheld: {error}"
             ) from error
 
+    def _call(self, judgement: Judgement) -> dict[str, object]:
+        call = judgement.candidate.call
+        made = {
+            **_where(call),
+            "call": call.call_id,
+            "tool": call.tool,
+            "arguments": dict(call.arguments),
+            "digest": call.digest,
+        }
+        if judgement.requested is not None:
+            made["requested"] = dict(judgement.requested)
+        if call.labels:
+            made["labels"] = sorted(call.labels)
+        return made | _under(call.grants) | self._why(judgement.opinions)
+
+    def _why(self, opinions: Sequence[Opinion]) -> dict[str, object]:
+        """The decisions, and which policies were in force where none of them says so."""
+        made: dict[str, object] = {"decisions": [opinion.told() for opinion in opinions]}
+        if self._versions and not any(opinion.decision.version for opinion in opinions):
+            made["policies"] = sorted({str(digest) for digest, _ in self._versions.values()})
+        return made
+
 
 def _where(about: ToolCall | CodeCall) -> dict[str, object]:
     return {"run": about.run, "step": about.step, "agent": about.agent, "delegation": list(about.delegation)}
 
 
-def _call(judgement: Judgement) -> dict[str, object]:
-    call = judgement.candidate.call
-    made = {
-        **_where(call),
-        "call": call.call_id,
-        "tool": call.tool,
-        "arguments": dict(call.arguments),
-        "digest": call.digest,
-    }
-    if judgement.requested is not None:
-        made["requested"] = dict(judgement.requested)
-    if call.labels:
-        made["labels"] = sorted(call.labels)
-    if call.grants:
-        made["grants"] = list(call.grants)
-    return made | _why(judgement.opinions)
+def _refused(decision: Decision, grants: Sequence[str]) -> dict[str, object]:
+    made: dict[str, object] = {"reason": decision.reason, "code": decision.code}
+    return made | {"refused_by": decision.rule} if decision.rule in grants else made
 
 
-def _why(opinions: Sequence[Opinion]) -> dict[str, object]:
-    return {"decisions": [opinion.told() for opinion in opinions]}
+def _under(grants: Sequence[str]) -> dict[str, object]:
+    return {"grants": list(grants)} if grants else {}
 
 
 def _digest(value: object) -> str:

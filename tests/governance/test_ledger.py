@@ -1,0 +1,174 @@
+"""What the records of one call say, and that they fit the published schema."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import jsonschema
+import pytest
+from tests.audit.test_plain import Shelf
+from tests.governance.governed import Bench, bench, code_call, tool_call
+
+from smolagents_hardened.audit.digest import digest, digest_value
+from smolagents_hardened.audit.schema import schema
+from smolagents_hardened.errors import RunStopped
+from smolagents_hardened.governance.budget import Budget
+from smolagents_hardened.governance.call import ToolCall, ToolOutcome
+from smolagents_hardened.governance.delegation import Delegation, Grant
+from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.policy import Policy
+from smolagents_hardened.governance.reload import PolicyFile
+from smolagents_hardened.governance.served import Value
+
+
+def records(made: Bench) -> dict[str, dict[str, object]]:
+    """The latest record of each kind; each fits the schema."""
+    kept = list(made.trail.records())
+    for record in kept:
+        jsonschema.validate(record, schema())
+    return {str(record["kind"]): record for record in kept}
+
+
+def login(made: Bench, **arguments: object) -> object:
+    """Serve a call of `login` whose arguments are not checked."""
+    return made.governor.serve(tool_call("login", **arguments), lambda given: given, made.tool)
+
+
+def ask(_call: ToolCall) -> Decision:
+    """A question that repeats the secret."""
+    return Decision.ask("may hunter2 be used?", timeout_s=5)
+
+
+def test_an_approval_says_what_was_approved_and_hides_what_the_call_hides() -> None:
+    """The arguments are on record with the answer, and the two records of the call have the same digest."""
+    with bench(ask, approver=lambda request: True) as made:
+        login(made, pin="x", password="hunter2")
+        kept = records(made)
+    assert kept["approval"]["arguments"] == kept["intent"]["arguments"]
+    assert kept["approval"]["digest"] == kept["intent"]["digest"]
+    assert kept["approval"]["digest"] != digest("login", {"pin": "x", "password": "hunter2"})
+    assert "hunter2" not in json.dumps(kept)
+
+
+def test_an_approval_of_code_has_the_code() -> None:
+    """What a person has seen of a snippet is in the record of the answer; a secret in it is not."""
+
+    class Code:
+        def before_tool_call(self, call: ToolCall) -> Decision:
+            return Decision.allow()
+
+        def before_code(self, code: object) -> Decision:
+            return Decision.ask("?")
+
+    with bench(Code(), approver=lambda request: True) as made:
+        made.governor.judge_code(code_call("login(password='hunter2')"))
+        kept = records(made)
+    assert kept["approval"]["text"] == kept["code"]["text"]
+    assert str(kept["code"]["text"]).startswith("login(password='[redacted ")
+
+
+@pytest.mark.parametrize("error", [ValueError("bad password hunter2"), KeyError("hunter2"), RunStopped("hunter2")])
+def test_the_error_of_a_call_does_not_show_its_secret(error: BaseException) -> None:
+    """What a tool says of its own arguments is hidden as they are; another call's error is not touched."""
+    with bench(error=error) as made:
+        try:
+            login(made, password="hunter2")
+            login(made, password="other")
+        except RunStopped:
+            pass
+        first = next(record for record in made.trail.records() if record["kind"] == "outcome")
+        assert "hunter2" not in json.dumps(first)
+        assert str(first["error"]).count("[redacted ") == 1
+
+
+def test_the_result_of_a_call_does_not_show_its_secret() -> None:
+    """A result that repeats a secret is shown without it, and its digest is keyed."""
+    with bench() as made:
+        made.governor.serve(
+            tool_call("login", password="hunter2"), lambda given: given, lambda given: f"welcome {given['password']}"
+        )
+        outcome = records(made)["outcome"]
+    assert str(outcome["result"]).startswith("welcome [redacted ")
+    assert outcome["result_digest"] != digest_value("welcome hunter2")
+
+
+def test_a_result_that_cannot_be_read_has_an_outcome() -> None:
+    """A closed shelf as a result: the call is on record as made, and the snippet gets the shelf."""
+    with bench() as made:
+        served = made.governor.serve(tool_call(city="Paris"), lambda given: given, lambda given: Shelf())
+        outcome = records(made)["outcome"]
+    assert isinstance(served, Value)
+    assert (outcome["status"], outcome["result_digest"]) == ("ok", "")
+
+
+def test_every_record_under_a_grant_names_it() -> None:
+    """Code, approval, intent, outcome: each says under which delegation it was made."""
+    grant = Grant(Delegation(id="lent"))
+    with bench(ask, approver=lambda request: True, grant=grant) as made:
+        made.governor.judge_code(code_call())
+        made.serve()
+        kept = records(made)
+        grant.revoke("enough")
+        made.serve()
+        with suppress(RunStopped):
+            made.governor.judge_code(code_call())
+        kept |= {kind: record for kind, record in records(made).items() if kind not in kept}
+    for kind in ("code", "approval", "intent", "outcome", "code_refusal", "refusal"):
+        assert kept[kind]["grants"] == ["lent"], kind
+
+
+def test_a_code_refusal_names_the_delegation_that_refused() -> None:
+    """Of two delegations the one that was revoked is named."""
+    outer = Grant(Delegation(id="outer"))
+    inner = outer.delegate(Delegation(id="inner"))
+    inner.revoke("enough")
+    with bench(grant=inner) as made:
+        made.serve()
+        with suppress(RunStopped):
+            made.governor.judge_code(code_call())
+        kept = records(made)
+    assert (kept["code_refusal"]["refused_by"], kept["refusal"]["refused_by"]) == ("inner", "inner")
+
+
+def test_a_refusal_by_a_budget_says_which_policy_was_in_force() -> None:
+    """Where no hook was asked, the records have the digests of the policies themselves."""
+    policy = Policy.from_mapping({"default": "allow"})
+    version = str(policy.described()["digest"])
+    with bench(policy, budgets=(Budget(calls=1),)) as made:
+        made.serve()
+        made.serve()
+        made.governor.judge_code(code_call())
+        kept = records(made)
+    assert "policies" not in kept["intent"]
+    assert kept["intent"]["decisions"][0]["version"] == version  # type: ignore[index]
+    assert (kept["refusal"]["decisions"], kept["refusal"]["policies"]) == ([], [version])
+    assert kept["code"]["policies"] == [version]
+
+
+class Labels:
+    """Gives results a label that is no Unicode."""
+
+    def before_tool_call(self, call: ToolCall) -> Decision:
+        """Allow."""
+        return Decision.allow()
+
+    def after_tool_call(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome:
+        """Label."""
+        return replace(outcome, labels=frozenset({"\ud800"}))
+
+
+def test_odd_facts_fit_the_schema(tmp_path: Path) -> None:
+    """A lone surrogate in a name, a long error of a policy file, a cost beyond 2**53."""
+    path = tmp_path / "p.json"
+    path.write_text('{"default": "allow"}')
+    with bench(PolicyFile(path), Labels()) as made:
+        path.write_text(json.dumps({"default": "allow", "x" * 20_000: 1}))
+        made.serve()
+        made.serve()
+        made.governor.spend("main\ud800", (2**60, 2), Decimal("1e17"))
+        made.trail.append("refusal", run="r", step=1, agent="main", tool="no\ud800", code="unknown_tool", reason="no")
+        assert records(made)["policy_load"]["error"]

@@ -1,0 +1,149 @@
+"""A stop ends the whole run: nothing else of its step begins, no error hides it, and it is told of no other step."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from smolagents import ActionStep, ToolCallingAgent, tool
+from smolagents.local_python_executor import InterpreterError
+from tests.parity.conftest import MakeAgent
+from tests.support.models import CallModel, CodeModel
+
+from smolagents_hardened import AuditError, Decision, RunStopped, ToolCall, govern
+
+TOUCHED: list[str] = []
+STOPPED = threading.Event()
+
+
+@tool
+def touch(what: str) -> str:
+    """Touches.
+
+    Args:
+        what: What.
+    """
+    TOUCHED.append(what)
+    return "touched"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_touched() -> None:
+    TOUCHED.clear()
+    STOPPED.clear()
+
+
+def caller(*whats: str, threads: int | None = None) -> ToolCallingAgent:
+    """An agent that makes these calls at once, then one more, and answers."""
+    rounds = [[("touch", {"what": what}) for what in whats], [("touch", {"what": "fine"})]]
+    model = CallModel(*rounds, [("final_answer", {"answer": "over"})])
+    return ToolCallingAgent([touch], model, verbosity_level=0, max_tool_threads=threads)
+
+
+def hook(call: ToolCall) -> Decision:
+    """Denies, and stops only after that, as the arguments say."""
+    what = call.arguments.get("what")
+    if what == "deny":
+        return Decision.deny("no")
+    if what == "stop late":
+        STOPPED.wait(0.3)
+    return Decision.stop("enough") if str(what).startswith("stop") else Decision.allow()
+
+
+def test_no_parallel_call_runs_after_it() -> None:
+    """The calls that are judged later in the same step do not run."""
+    agent = caller("stop", "second", "third", threads=1)
+    with govern(agent, hook), pytest.raises(RunStopped, match="enough"):
+        agent.run("go")
+    assert TOUCHED == []
+
+
+def test_an_error_beside_it_does_not_hide_it() -> None:
+    """A sibling that failed first is what smolagents sees; the run ends all the same, and that step's memory says why."""
+    agent = caller("deny", "stop late")
+    with govern(agent, hook), pytest.raises(RunStopped, match="enough"):
+        agent.run("go")
+    assert ["enough" in str(step.error) for step in agent.memory.steps[1:]] == [True]
+    with govern(agent, hook):
+        agent.model = caller("a").model
+        assert agent.run("again") == "over"
+    assert [step.error for step in agent.memory.steps if isinstance(step, ActionStep)] == [None] * 3
+
+
+def test_the_stop_of_a_call_by_hand_is_no_later_steps(make_agent: MakeAgent) -> None:
+    """A snippet that the host ran by itself was stopped; a run after that is whole, and so is a snippet."""
+    agent = make_agent(CodeModel("x = 1", "final_answer(x)"), (touch,), {"governance": hook})
+    agent.python_executor.send_tools({"touch": touch})
+    with pytest.raises(RunStopped):
+        agent.python_executor("touch('stop')")
+    assert agent.python_executor("touch('by hand')").output == "touched"
+    with pytest.raises(RunStopped):
+        agent.python_executor("touch('stop')")
+    assert agent.run("go") == 1
+    assert [step.error for step in agent.memory.steps if isinstance(step, ActionStep)] == [None, None]
+
+
+def test_the_person_at_the_keyboard(make_agent: MakeAgent) -> None:
+    """Ctrl-C at a question passes; the question, that nobody answered it, and the end of the box are on record."""
+
+    def ask(request: object) -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return STOPPED.wait(5)
+
+    options = {"governance": lambda call: Decision.ask("sure?"), "approver": ask}
+    executor = make_agent(CodeModel(), (touch,), options).python_executor
+    executor.send_tools({"touch": touch})
+    with pytest.raises(KeyboardInterrupt):
+        executor("touch('x')")
+    executor.close()
+    records = list(executor.trail.records())
+    assert [(r["answered"], r["code"]) for r in records if r["kind"] == "approval"] == [(False, "interrupted")]
+    assert [record["kind"] for record in records][-3:] == ["refusal", "box_end", "end"]
+    assert TOUCHED == []
+
+
+def test_refused_code_is_no_tool(make_agent: MakeAgent) -> None:
+    """What the model reads of its refused code speaks of code, fits, and can be encoded."""
+
+    class Hook:
+        def before_tool_call(self, call: ToolCall) -> Decision:
+            return Decision.allow()
+
+        def before_code(self, code: object) -> Decision:
+            return Decision.deny("no \ud800 loops" + "x" * 100_000)
+
+    executor = make_agent(CodeModel(), (), {"governance": Hook()}).python_executor
+    with pytest.raises(InterpreterError, match=r"The code was refused: no .* loops") as caught:
+        executor("1")
+    assert len(str(caught.value).encode()) < 5000
+    assert "tool" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["code", "calls"])
+def test_a_broken_trail_ends_the_run(make_agent: MakeAgent, tmp_path: Path, kind: str) -> None:
+    """AuditError is nothing for the model to go on after, and what stands in memory has no path of the host."""
+    place = tmp_path / "customer" / "audit.jsonl"
+    place.parent.mkdir()
+
+    def cut(call: ToolCall) -> Decision:
+        place.write_text("")
+        return Decision.allow()
+
+    if kind == "code":
+        options: dict[str, Any] = {"governance": cut, "audit": str(place)}
+        agent: Any = make_agent(CodeModel("touch('x')", "final_answer(1)"), (touch,), options)
+        with pytest.raises(AuditError):
+            agent.run("go")
+        assert len(agent.model.read) == 1
+        assert "customer" not in str(agent.write_memory_to_messages())
+        with pytest.raises(AuditError):
+            agent.python_executor.close()
+    else:
+        agent = caller("deny", "x")
+        with pytest.raises(AuditError), govern(agent, cut, audit=str(place)):
+            agent.run("go")
+    assert TOUCHED == []
