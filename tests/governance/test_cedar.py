@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -134,12 +136,27 @@ def test_final_answer_needs_no_permit_unless_named() -> None:
         (f"permit(principal, action, resource) when {{ {'true && ' * 2000}true }};", "8000 characters"),
         ('@id("; // \\"") permit(principal, action, resource);\n// ;\npermit();', "line 3"),
         ("forbid(;\nforbid(;\n", r"line 1.*and 1 more"),
+        ("permit(principal, action, resource);\n// note\rforbid(principal, action, resource);", "line 2: a carriage"),
+        (f"permit(principal, action, resource) when {{ {'true || ' * 600}true }};", "line 1: operators are nested"),
     ],
 )
 def test_what_is_no_policy_is_refused_with_its_line(text: str, message: str) -> None:
     """Errors, templates, and what is too large to be read by people."""
     with pytest.raises(ConfigError, match=message):
         CedarPolicy(text, "p.cedar")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_nothing_behind_a_comment_goes_unbounded(end: str) -> None:
+    """Whatever ends a line, no policy gets to the library that is too deep for it: it would take the process down."""
+    deep = "permit(principal, action, resource);\n// note{}forbid(principal, action, resource) when {{ {} }};"
+    code = "import sys; from smolagents_hardened.governance.cedar import problems_of as p; print(p(sys.argv[1], 'p'))"
+    for brackets, is_refused in ((2, end == "\r"), (3000, True)):
+        text = deep.format(end, "(" * brackets + "true" + ")" * brackets)
+        done = subprocess.run(
+            [sys.executable, "-c", code, text], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stdout != "[]\n") == (0, is_refused), done.stderr
 
 
 def test_a_cedar_file_is_governance(tmp_path: Path) -> None:

@@ -1,123 +1,23 @@
-"""Policies beyond names: URLs, paths, Unicode, YAML, labels, reload, shadow; what a file may not do to us."""
+"""Policies beyond names and values: YAML, labels, reload, shadow; what a file may not do to us."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
-from pathlib import Path, PurePosixPath
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from tests.governance.governed import bench, tool_call
 
 from smolagents_hardened.cli import main
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance import policy_file
 from smolagents_hardened.governance.hooks import Decision, shadow
 from smolagents_hardened.governance.policy import Policy
 from smolagents_hardened.governance.reload import PolicyFile
 from smolagents_hardened.governance.served import Refused, Value
-
-GOOD_URL = {"url": {"scheme": ["https"], "host": ["api.good.org", "*.cdn.org"], "port": [443]}}
-
-
-def fits(predicates: dict[str, object], value: object, effect: str = "allow") -> bool:
-    """Whether a rule of this effect fits a call with this value."""
-    rule = {"tool": "t", "effect": effect, "when": {"x": predicates}}
-    policy = Policy.from_mapping({"default": "allow" if effect != "allow" else "deny", "rule": [rule]})
-    return policy.before_tool_call(tool_call("t", x=value)).rule != "default"
-
-
-@pytest.mark.parametrize(
-    ("url", "is_good"),
-    [
-        ("https://api.good.org/x?y=1", True),
-        ("HTTPS://API.GOOD.ORG:443/x", True),
-        ("https://a.b.cdn.org/", True),
-        ("https://cdn.org/", False),
-        ("https://api.good.org.evil.org/", False),
-        ("https://notapi.good.org/", False),
-        ("http://api.good.org/", False),
-        ("https://api.good.org:8443/", False),
-        ("api.good.org", False),
-        (3, False),
-    ],
-)
-def test_urls_are_judged_by_their_parts(url: object, is_good: bool) -> None:
-    """Scheme, host (exact, or below a domain) and port, by a real parser."""
-    assert fits(GOOD_URL, url) is is_good
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://api.good.org\\@evil.org/",
-        "https://api.good.org@evil.org/",
-        "https://user:pw@api.good.org/",
-        "https://api.good.org%2eevil.org/",
-        "https://api.good.org\t.evil.org/",
-        " https://api.good.org/",
-        "https://api.good.org/ x",
-        "https:///api.good.org/",
-        "https://api.good.org:port/",
-        "https://ａｐｉ.good.org/",
-        "https://2130706433/",
-        "https://127.1/",
-        "https://0x7f.0.0.1/",
-        "https://[::ffff:7f00:1%25eth0]/",
-        "https://-api.good.org/",
-        "https://a..good.org/",
-        "//api.good.org/",
-    ],
-)
-def test_a_doubtful_url_is_on_nobodys_side(url: str) -> None:
-    """What readers disagree about is not allowed by an allow rule, and is caught by a deny rule for anything."""
-    assert not fits({"url": {"host": ["api.good.org"]}}, url)
-    assert fits({"url": {"host": ["unrelated.org"]}}, url, "deny")
-
-
-@pytest.mark.parametrize(
-    ("path", "allow", "deny"),
-    [
-        ("/data/x", True, True),
-        ("/data", True, True),
-        ("/data/./x//y", True, True),
-        (PurePosixPath("/data/x"), True, True),
-        ("/database", False, False),
-        ("/etc/passwd", False, False),
-        ("/data/../etc/passwd", False, True),
-        ("data/x", False, True),
-        ("//data/x", False, True),
-        ("~/x", False, True),
-        ("/data/\0x", False, True),
-        ("/data/．．/x", False, True),
-        (7, False, False),
-    ],
-)
-def test_paths_below_a_root(path: object, allow: bool, deny: bool) -> None:
-    """A path is below a root by its text; what cannot be told is allowed by no rule and denied by each."""
-    assert (fits({"below": "/data"}, path), fits({"below": "/data"}, path, "deny")) == (allow, deny)
-
-
-@pytest.mark.parametrize(
-    ("text", "allow", "deny"), [("rm", True, True), ("ｒｍ", False, True), ("\ud800", False, True)]
-)
-def test_unicode_has_no_second_spelling(text: str, allow: bool, deny: bool) -> None:
-    """Text fits an allow rule only in every form, any other rule in one; no Unicode at all is doubt."""
-    assert (fits({"regex": "rm"}, text), fits({"regex": "rm"}, text, "deny")) == (allow, deny)
-
-
-@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|a)*$", r"(.*a){25}", r"([a-z]+)*\d"])
-def test_no_pattern_is_catastrophic(pattern: str) -> None:
-    """Patterns that make a backtracking engine run for ever take time in proportion to the text."""
-    started = time.monotonic()
-    fits({"regex": pattern}, "a" * 50_000 + "!")
-    assert time.monotonic() - started < 2
-
-
-@pytest.mark.parametrize("pattern", [r"(a)\1", r"(?=a)b", "a" * 3000, "((a{100}){100}){100}"])
-def test_patterns_that_cannot_be_bounded_are_refused(pattern: str) -> None:
-    """Back references, look-around, huge patterns: the file is no policy."""
-    with pytest.raises(ConfigError, match="regex"):
-        fits({"regex": pattern}, "a")
 
 
 def test_respond_and_modify_are_effects() -> None:
@@ -131,11 +31,42 @@ def test_respond_and_modify_are_effects() -> None:
         assert it.serve() == Value({"ran": {"city": "Rome"}})
 
 
+def test_what_a_rule_answers_is_its_own() -> None:
+    """What a caller does to the value of a rule does not change the next answer."""
+    rules = [{"tool": "time", "effect": "respond", "value": ["noon"]}]
+    with bench(Policy.from_mapping({"default": "deny", "rule": rules})) as it:
+        first = it.serve(tool_call("time"))
+        assert isinstance(first, Value)
+        first.value.append("changed")  # type: ignore[attr-defined]
+        assert it.serve(tool_call("time")) == Value(["noon"])
+
+
 def test_a_tool_that_the_policy_does_not_know_is_denied() -> None:
     """With `tools`, any other name is denied whatever the default and whatever glob allows it."""
     policy = Policy.from_mapping({"default": "allow", "tools": ["a"], "rule": [{"tool": "*", "effect": "allow"}]})
     said = [policy.before_tool_call(tool_call(name)) for name in ("a", "b", "final_answer")]
     assert [(one.verdict.value, one.code) for one in said] == [("allow", ""), ("deny", "unknown_tool"), ("allow", "")]
+
+
+@pytest.mark.parametrize(
+    "rules", [[("allow", "write")], [("deny", "write"), ("allow", "*")], [("ask", "write")], [("stop", "read")]]
+)
+def test_no_rule_opens_a_tool_that_is_none_of_tools(rules: list[tuple[str, str]]) -> None:
+    """`tools` binds: whatever a rule says of another tool, by its name or a glob, a call of it is denied."""
+    made = [{"effect": effect, "tool": tool, "when": {"x": {"equals": 1}}} for effect, tool in rules]
+    policy = Policy.from_mapping({"default": "allow", "tools": ["read"], "rule": made})
+    for x in (1, 2):
+        assert policy.before_tool_call(tool_call("write", x=x)).verdict == "deny"
+    assert policy.before_tool_call(tool_call("read", x=2)).verdict == "allow"
+
+
+@pytest.mark.parametrize("effect", ["ask", "stop", "allow"])
+def test_final_answer_is_never_foreign(effect: str) -> None:
+    """A glob reaches final_answer with `tools` as it does without."""
+    rules = [{"tool": "*", "effect": effect}]
+    for top in ({}, {"tools": ["read"]}):
+        policy = Policy.from_mapping({"default": "deny", "rule": rules, **top})
+        assert policy.before_tool_call(tool_call("final_answer")).verdict == effect
 
 
 def test_rules_match_on_the_delegation() -> None:
@@ -191,6 +122,88 @@ def test_a_changed_file_is_in_force_at_the_next_call(tmp_path: Path) -> None:
     assert len({load["digest"] for load in loads}) == 2
 
 
+@pytest.mark.parametrize("is_old", [True, False])
+def test_a_change_that_keeps_time_and_size_is_seen(
+    tmp_path: Path, is_old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file rewritten in place with its times and size kept, or within one tick of its clock, is in force at once."""
+    path = tmp_path / "p.toml"
+    path.write_text('default = "allow"')
+    if is_old:
+        monkeypatch.setattr(time, "time_ns", lambda: path.stat().st_ctime_ns + 10**10)
+    before = path.stat()
+    with bench(PolicyFile(path)) as it:
+        assert isinstance(it.serve(), Value)
+        path.write_text('default = "deny" ')
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        if not is_old:  # as if the clock of the file system stood still
+            monkeypatch.setattr(os, "stat", lambda *_: before)
+        assert isinstance(it.serve(), Refused)
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once its last change is long ago, a call costs one look at the file's facts."""
+    path = tmp_path / "p.toml"
+    path.write_text('default = "allow"')
+    monkeypatch.setattr(time, "time_ns", lambda: path.stat().st_ctime_ns + 10**10)
+    with bench(PolicyFile(path)) as it:
+        monkeypatch.setattr(policy_file, "read_text", None)
+        assert isinstance(it.serve(), Value)
+
+
+@pytest.mark.parametrize(
+    ("failing", "error", "cause"),
+    [
+        ("read_text", ConfigError("cannot be read"), OSError(24, "Too many open files")),
+        ("parse", OverflowError("too large"), None),
+        ("parse", ConfigError("nested too deep"), RecursionError()),
+    ],
+)
+def test_what_fails_for_a_moment_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, error: Exception, cause: Exception | None
+) -> None:
+    """A change that meets a passing failure, of whatever kind, is on record as such, and in force when it has passed."""
+    path = tmp_path / "p.toml"
+    path.write_text('default = "allow"\n')
+
+    def fails(*_: object) -> None:
+        raise error from cause
+
+    with bench(PolicyFile(path)) as it:
+        path.write_text('default = "deny"\n# stricter\n')
+        with monkeypatch.context() as patch:
+            patch.setattr(policy_file, failing, fails)
+            assert isinstance(it.serve(), Value)
+        assert isinstance(it.serve(), Refused)
+        loads = [record for record in it.trail.records() if record["kind"] == "policy_load"]
+    assert [str(error) in str(load.get("error")) for load in loads] == [False, True, False]
+
+
+def test_a_text_that_is_no_policy_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the file is looked at: a large one takes seconds."""
+    path = tmp_path / "p.toml"
+    path.write_text('default = "allow"\n')
+    with bench(PolicyFile(path)) as it:
+        path.write_text("default = ?\n")
+        it.serve()
+        monkeypatch.setattr(policy_file, "parse", None)
+        assert isinstance(it.serve(), Value)
+        assert "error" in [record for record in it.trail.records() if record["kind"] == "policy_load"][-1]
+
+
+def test_a_relative_path_is_that_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that changes the working directory puts no other directory's policy.toml in force."""
+    for name, default in (("ours", "deny"), ("cloned", "allow")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "policy.toml").write_text(f'default = "{default}"\n')
+    monkeypatch.chdir(tmp_path / "ours")
+    with bench(PolicyFile("policy.toml")) as it:
+        monkeypatch.chdir(tmp_path / "cloned")
+        assert isinstance(it.serve(), Refused)
+        (tmp_path / "ours" / "policy.toml").write_text('default = "allow"\n')
+        assert isinstance(it.serve(), Value)
+
+
 # ---- YAML and other files -------------------------------------------------------------------------------------
 
 YAML = """
@@ -242,7 +255,47 @@ BAD_FILES = {
     "nan.json": ('{"default": NaN}', "NaN"),
     "twice.json": ('{"default": "deny", "default": "allow"}', "repeated"),
     "latin.toml": (b"default = '\xff'", "cannot be read"),
+    "price.toml": (f'default = "deny"\n[prices]\na = 1{"0" * 400}\n', "line 3: numbers are finite"),
+    "calls.json": (f'{{"default": "deny", "budget": [{{"calls": 1{"0" * 400}}}]}}', "line 1: numbers are finite"),
+    "value.json": (
+        f'{{"default": "deny", "rule": [{{"tool": "a", "effect": "respond", "value": {"[" * 250 + "]" * 250}}}]}}',
+        "nested deeper",
+    ),
+    "dotted.toml": (f'default = "deny"\nprices{".a" * 3000} = 1\n', "line 2: nested deeper"),
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("12", 12), ("-1.5", -1.5), ("1e3", 1000.0), ("999999999999999999", 999999999999999999)]
+)
+def test_yaml_reads_plain_numbers(tmp_path: Path, text: str, value: float) -> None:
+    """What every reader takes for a number is one, and names with digits in them are texts."""
+    for plain, wanted in ((text, value), ("10.0.0.1", "10.0.0.1"), ("v1", "v1"), ("1st", "1st")):
+        (tmp_path / "p.yaml").write_text(f"default: deny\nrule: [{{tool: t, effect: respond, value: {plain}}}]\n")
+        assert Policy.from_file(tmp_path / "p.yaml").contents.rules[0].raw["value"] == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["12345678901234567890", "1_000", "1_0.5", "2001-12-14", "2001-12-14 10:00:00", "010", "0x1F", "1:30", "1e9999"],
+)
+def test_yaml_wants_quotes_where_readers_disagree(tmp_path: Path, text: str) -> None:
+    """What looks like a number or a date and is not read as one is refused, never silently a text."""
+    (tmp_path / "p.yaml").write_text(f"default: deny\nrule: [{{tool: t, effect: respond, value: {text}}}]\n")
+    with pytest.raises(ConfigError, match=r"line 2: readers disagree.*quote it"):
+        Policy.from_file(tmp_path / "p.yaml")
+    (tmp_path / "p.yaml").write_text(f"default: deny\nrule: [{{tool: t, effect: respond, value: '{text}'}}]\n")
+    assert Policy.from_file(tmp_path / "p.yaml").contents.rules[0].raw["value"] == text
+
+
+@pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), [[]] * 1])
+def test_data_is_bounded_like_a_file(value: object) -> None:
+    """A policy made of plain data is held to the same numbers and depth."""
+    for _ in range(40 if isinstance(value, list) else 0):
+        value = [value]
+    rule = {"tool": "t", "effect": "respond", "value": value}
+    with pytest.raises(ConfigError, match=r"policy: (numbers|nested)"):
+        Policy.from_mapping({"default": "deny", "rule": [rule]})
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
@@ -271,6 +324,15 @@ def test_cel_says_what_predicates_cannot(expression: str, allow: bool) -> None:
     """An allow rule needs true: false, an error and any other value do not fit."""
     policy = Policy.from_mapping({"default": "deny", "rule": [{"tool": "*", "effect": "allow", "cel": expression}]})
     assert (policy.before_tool_call(tool_call("pay", amount=50)).verdict == "allow") is allow
+
+
+@pytest.mark.parametrize("value", [{"rm -rf /"}, Decimal(1), b"rm", float("nan"), {1: 2}])
+def test_cel_judges_no_stand_in(value: object) -> None:
+    """A value that CEL has no value for is doubt, not the text of its type."""
+    rule = {"tool": "*", "effect": "allow", "cel": "!(string(args.x).contains('rm')) || true"}
+    policy = Policy.from_mapping({"default": "deny", "rule": [rule]})
+    assert policy.before_tool_call(tool_call("t", x="ls")).verdict == "allow"
+    assert policy.before_tool_call(tool_call("t", x=value)).verdict == "deny"
 
 
 def test_cel_that_cannot_tell_denies_in_a_deny_rule() -> None:
@@ -302,29 +364,3 @@ def test_check_finds_every_error_and_dead_rules(tmp_path: Path, capsys: pytest.C
     said = capsys.readouterr().out
     assert "line 6: rule 2 can never decide: rule 1" in said
     assert "line 9: rule 3 is about 'write', which is none of `tools`" in said
-
-
-def test_cases_and_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`test` compares cases with verdicts; `replay` tells which recorded calls would have ended otherwise."""
-    from smolagents_hardened.audit.trail import Trail
-
-    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
-    old.write_text('default = "allow"\n')
-    new.write_text('default = "deny"\n[[rule]]\ntool = "weather"\neffect = "allow"\nwhen.city.equals = "Paris"\n')
-    cases = tmp_path / "cases.toml"
-    cases.write_text(
-        '[[case]]\ntool="weather"\nexpect="allow"\narguments={city="Paris"}\n[[case]]\ntool="x"\nexpect="allow"\n'
-    )
-    assert main(["policy", "test", str(new), str(cases)]) == 1
-    said = capsys.readouterr().out
-    assert "1 of 2 cases as expected" in said
-    assert "line 5: case 2" in said
-    path = tmp_path / "trail"
-    with Trail(path) as trail, bench(Policy.from_file(old), trail=trail) as it:
-        it.serve()
-        it.serve(tool_call(city="Rome"))
-        it.serve(tool_call(city="x" * 100_000))
-    assert main(["policy", "replay", str(new), str(path)]) == 1
-    said = capsys.readouterr().out
-    assert "1 same, 1 different, 1 unknown" in said
-    assert main(["policy", "replay", str(old), str(path)]) == 0

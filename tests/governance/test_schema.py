@@ -11,9 +11,11 @@ import pytest
 
 from smolagents_hardened.audit import schema as audit_schema
 from smolagents_hardened.cli import main
+from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance import policy as policy_module
 from smolagents_hardened.governance import policy_schema
 from smolagents_hardened.governance.budget import Budget
-from smolagents_hardened.governance.policy import KEYS
+from smolagents_hardened.governance.policy import KEYS, Policy
 from smolagents_hardened.governance.predicates import _MAKERS
 from smolagents_hardened.governance.rules import KEYS as RULE_KEYS
 
@@ -36,3 +38,78 @@ def test_the_schema_of_a_policy_knows_the_same_keys() -> None:
     assert set(policy_schema.RULE) == set(RULE_KEYS)
     assert set(policy_schema.PREDICATES) == {*_MAKERS, "known"}
     assert set(policy_schema.BUDGET) == set(Budget.__dataclass_fields__)
+
+
+def test_the_head_of_the_policy_shows_every_key() -> None:
+    """Whoever writes a policy finds each key of it, of rules and of budgets in the docstring."""
+    shown = policy_module.__doc__ or ""
+    keys = {*policy_schema.RULE, *policy_schema.BUDGET, *set(KEYS) - {"rule", "label", "budget", "prices"}}
+    assert [key for key in sorted(keys) if f"{key} =" not in shown and f"{key}." not in shown] == []
+    assert all(f"[{table}]" in shown for table in ("[rule]", "[label]", "[budget]", "prices"))
+
+
+def when(**predicates: object) -> dict[str, object]:
+    """A rule with predicates on one argument."""
+    return {"rule": [{"tool": "t", "effect": "allow", "when": {"x": predicates}}]}
+
+
+def rule(effect: str, **more: object) -> dict[str, object]:
+    """A rule of this effect."""
+    return {"rule": [{"tool": "t", "effect": effect, **more}]}
+
+
+VALID = {
+    "whole length": when(min_length=1.0),
+    "host": when(url={"host": ["a.org", "*.b.org", "::1", "10.0.0.1"], "scheme": "https", "port": [443]}),
+    "below": when(below="/a/..b/c"),
+    "not": when(**{"not": {"min": 1}}),
+    "known": when(known=False),
+    "ask": rule("ask", timeout_s=1, on_timeout="stop", approvers=["a"]),
+    "respond": rule("respond", value=None),
+    "modify": rule("modify", set={"a": 1}),
+    "whole calls": {"budget": [{"calls": 1.0}]},
+    "rate": {"budget": [{"calls": 1, "every_s": 1}]},
+    "tokens": {"budget": [{"tokens": 1, "per": "agent", "tool": "*"}]},
+}
+NOT_VALID = {
+    "host null": when(url={"scheme": "https", "host": None}),
+    "host in upper case": when(url={"host": "A.org"}),
+    "host with a dot": when(url={"host": "a.org."}),
+    "no port": when(url={"port": []}),
+    "below //": when(below="//x"),
+    "below ..": when(below="/a/../b"),
+    "path_below ..": when(url={"path_below": "/.."}),
+    "not known": when(**{"not": {"known": True}}),
+    "not not known": when(**{"not": {"not": {"known": True}}}),
+    "length 1.5": when(min_length=1.5),
+    "long regex": when(regex="a" * 3000),
+    "long cel": rule("allow", cel="a" * 5000),
+    "timeout_s null": rule("ask", timeout_s=None),
+    "timeout_s 1e10": rule("ask", timeout_s=1e10),
+    "timeout_s for allow": rule("allow", timeout_s=1),
+    "on_timeout alone": rule("ask", on_timeout="deny"),
+    "respond without value": rule("respond"),
+    "value for allow": rule("allow", value=1),
+    "modify without set": rule("modify"),
+    "set for allow": rule("allow", set={"a": 1}),
+    "empty id": rule("allow", id=""),
+    "budget of no tool": {"budget": [{"calls": 1, "tool": ""}]},
+    "budget with null": {"budget": [{"calls": None, "cost": 1}]},
+    "rate without calls": {"budget": [{"cost": 1, "every_s": 1}]},
+    "calls 1.5": {"budget": [{"calls": 1.5}]},
+    "tokens of a tool": {"budget": [{"tokens": 1, "tool": "a"}]},
+    "tokens per tool": {"budget": [{"tokens": 1, "per": "tool"}]},
+}
+
+
+@pytest.mark.parametrize("name", [*VALID, *NOT_VALID])
+def test_schema_and_loader_agree(name: str) -> None:
+    """What an editor accepts by the schema can be loaded, and nothing else can."""
+    data = {"default": "deny", **(VALID | NOT_VALID)[name]}
+    is_valid = jsonschema.Draft202012Validator(policy_schema.schema()).is_valid(data)
+    try:
+        Policy.from_mapping(data)
+        is_loaded = True
+    except ConfigError:
+        is_loaded = False
+    assert (is_valid, is_loaded) == (name in VALID, name in VALID)

@@ -6,6 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
+from smolagents_hardened.host_text import neutral, presentable
+
+_MAX_LINE_BYTES = 4_000
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
@@ -18,12 +22,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     test.add_argument("file", type=Path)
     test.add_argument("cases", type=Path)
     test.set_defaults(command=_test)
-    replay = actions.add_parser("replay", help="judge the calls of a trail again: what would end otherwise")
+    replay = actions.add_parser("replay", help="judge the calls of a trail again: what would be decided otherwise")
     replay.add_argument("file", type=Path)
     replay.add_argument("trail", type=Path)
     replay.add_argument("--all", action="store_true", help="show the calls that end the same, too")
     replay.set_defaults(command=_replay)
     actions.add_parser("schema", help="the JSON schema of a policy file").set_defaults(command=_schema)
+
+
+def _say(text: str) -> None:
+    """A line of what others have written, so that no terminal obeys it and any can show it."""
+    print(neutral(presentable(text, _MAX_LINE_BYTES)))
 
 
 def _schema(_arguments: argparse.Namespace) -> int:
@@ -38,7 +47,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     findings = check(arguments.file)
     for finding in findings:
-        print(f"{'error' if finding.is_error else 'warning'}: {finding.message}")
+        _say(f"{'error' if finding.is_error else 'warning'}: {finding.message}")
     errors = sum(finding.is_error for finding in findings)
     if not errors:
         from smolagents_hardened.governance.reload import load
@@ -49,33 +58,32 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _test(arguments: argparse.Namespace) -> int:
-    from smolagents_hardened.audit.report import neutral
     from smolagents_hardened.governance.cases import try_cases
     from smolagents_hardened.governance.reload import load
 
     tried = try_cases(load(arguments.file), arguments.cases)
     for one in tried:
-        expected = "" if one.is_right else f"; not {one.expected}"
-        print(neutral(f"{'ok  ' if one.is_right else 'FAIL'} {one}{expected}"))
+        _say(f"{'ok  ' if one.is_right else 'FAIL'} {one}")
     wrong = sum(not one.is_right for one in tried)
     print(f"{len(tried) - wrong} of {len(tried)} cases as expected")
     return 1 if wrong else 0
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from smolagents_hardened.audit.report import neutral
     from smolagents_hardened.governance.cases import replay
     from smolagents_hardened.governance.reload import load
 
-    counts = {"same": 0, "different": 0, "unknown": 0}
+    counts = {"same": 0, "different": 0, "unknown": 0, "elsewhere": 0}
     for one in replay(load(arguments.file), arguments.trail):
-        kind = "unknown" if one.decision is None else "different" if one.is_different else "same"
-        counts[kind] += 1
-        if one.decision is None:
-            said = "cannot be judged: the record does not hold its arguments whole"
+        counts[one.kind] += 1
+        if one.kind == "unknown":
+            said = "cannot be judged: the record does not hold what the policy looks at"
+        elif one.decision is None:
+            said = "the policy was not asked"
         else:
             said = f"now {one.decision.verdict} by {one.decision.rule}: {one.decision.reason}"
-        if arguments.all or kind != "same":
-            print(neutral(f"record {one.seq}: {one.tool} was {one.was}, {said}"))
-    print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+        if arguments.all or one.kind in ("different", "unknown"):
+            _say(f"record {one.seq}: {one.tool} was {one.was}, {said}")
+    told = {"elsewhere": "decided elsewhere"}
+    print(", ".join(f"{count} {told.get(kind, kind)}" for kind, count in counts.items()))
     return 1 if counts["different"] else 0

@@ -30,7 +30,8 @@ MAX_POLICY_CHARS = 8_000
 MAX_DEPTH = 32
 TAG = "$type"  # marks what Cedar has no value for; a dict that has this key itself is marked, too
 _RESERVED = (TAG, "__entity", "__extn", "__expr")  # the last three mean something else in Cedar's JSON
-_TOKEN = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|[()\[\]{};]|[^\s()\[\]{};"/]+|/', re.DOTALL)
+_TOKEN = re.compile(r'//[^\r\n]*|"(?:\\.|[^"\\])*(?:"|\\?\Z)|[()\[\]{};]|[^\s()\[\]{};"/]+|/', re.DOTALL)
+_BARE_CR = re.compile(r"\r(?!\n)")  # ends a comment for Cedar, and a line for no editor: what follows nobody sees
 _NUMBERED = re.compile(r"policy(\d+)")
 _MAX_ERROR_CHARS = 300
 
@@ -43,7 +44,7 @@ class CedarPolicy:
 
     def __init__(self, text: str, source: str) -> None:
         """Raises ConfigError that names the source and the line of the first policy that is not valid."""
-        problems = list(problems_of(text, source))
+        problems, notes = _examined(text, source)
         if problems:
             raise ConfigError(problems[0] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))
         cedar = _library(source)
@@ -51,8 +52,7 @@ class CedarPolicy:
         self.digest = digest_text(text)
         self._authorize = cedar.is_authorized
         self._policies = cedar.PolicySet.from_str(text)
-        told = json.loads(cedar.policies_to_json_str(text))["staticPolicies"]
-        self._notes = {int(key.removeprefix("policy")): policy.get("annotations", {}) for key, policy in told.items()}
+        self._notes = notes
         self.asks_what_is_known = "known" in text
         self._names_final_answer = json.dumps(FINAL_ANSWER) in text
 
@@ -90,7 +90,7 @@ class CedarPolicy:
             return Decision.deny(reason, code="policy_error")
         rules = sorted(int(key.removeprefix("policy")) for key in said.reasons)
         rule = ", ".join(map(self._label, rules))
-        reason = next((self._notes[number]["reason"] for number in rules if self._notes[number].get("reason")), "")
+        reason = next(filter(None, (self._notes[number].get("reason") for number in rules)), "")
         if found.allowed:
             return replace(Decision.allow(reason), rule=rule)
         if rules:
@@ -104,7 +104,7 @@ class CedarPolicy:
         return replace(denial, rule="default")
 
     def _label(self, number: int) -> str:
-        name = (self._notes.get(number) or {}).get("id")
+        name = self._notes[number].get("id")
         return f"{name} (policy {number + 1})" if name else f"policy {number + 1}"
 
     def _context(self, call: ToolCall) -> dict[str, object]:
@@ -118,19 +118,36 @@ class CedarPolicy:
         }
 
 
-def problems_of(text: str, source: str) -> Iterator[str]:
+def problems_of(text: str, source: str) -> list[str]:
     """Everything that keeps a text from being a policy, each with its line."""
+    return _examined(text, source)[0]
+
+
+def _examined(text: str, source: str) -> tuple[list[str], list[dict[str, str]]]:
+    """The problems, and the annotations of each policy. The library sees no text whose bounds were not checked."""
     cedar = _library(source)
+    bare = _BARE_CR.search(text)
+    if bare is not None:
+        line = text.count("\n", 0, bare.start()) + 1
+        return [f"{source}, line {line}: a carriage return without a line feed"], []
+    problems, notes = [], []
     for line, policy, depth in _policies(text):
-        where = f"{source}, line {line}"
-        if len(policy) > MAX_POLICY_CHARS or depth > MAX_DEPTH:
-            yield f"{where}: a policy may have {MAX_POLICY_CHARS} characters and brackets {MAX_DEPTH} deep"
-            continue
         try:
-            if not len(cedar.PolicySet.from_str(policy)):
-                yield f"{where}: a template permits nothing by itself: write out principal and resource"
-        except ValueError as error:
-            yield f"{where}: {error}"
+            notes.append(_annotations(cedar, policy, depth))
+        except (ValueError, RecursionError) as error:
+            told = "operators are nested too deep" if isinstance(error, RecursionError) else error
+            problems.append(f"{source}, line {line}: {told}")
+    return problems, notes
+
+
+def _annotations(cedar: Any, policy: str, depth: int) -> dict[str, str]:
+    if len(policy) > MAX_POLICY_CHARS or depth > MAX_DEPTH:
+        raise ValueError(f"a policy may have {MAX_POLICY_CHARS} characters and brackets {MAX_DEPTH} deep")
+    if not len(cedar.PolicySet.from_str(policy)):
+        raise ValueError("a template permits nothing by itself: write out principal and resource")
+    (told,) = json.loads(cedar.policies_to_json_str(policy))["staticPolicies"].values()
+    notes: dict[str, str] = told.get("annotations", {})
+    return notes
 
 
 def _policies(text: str) -> Iterator[tuple[int, str, int]]:

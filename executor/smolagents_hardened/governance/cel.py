@@ -6,6 +6,7 @@ every input. One that fails, or gives no truth value, cannot tell.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -15,6 +16,7 @@ from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 
 MAX_CHARS = 4_000
+_PLAIN = (str, bool, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +42,30 @@ class Expression:
 
     def holds(self, call: ToolCall) -> bool | None:
         """Whether it is true of a call; None where it cannot tell."""
-        names = {
-            "tool": call.tool,
-            "agent": call.agent,
-            "delegation": list(call.delegation),
-            "labels": sorted(call.labels),
-            "args": _plain(call.arguments),
-        }
         try:
+            names = {
+                "tool": call.tool,
+                "agent": call.agent,
+                "delegation": list(call.delegation),
+                "labels": sorted(call.labels),
+                "args": {name: _plain(value) for name, value in call.arguments.items()},
+            }
             found = self.program.execute(names)
-        except Exception:  # noqa: BLE001  a missing argument, a type that does not fit: it cannot tell
+        except Exception:  # noqa: BLE001  a missing argument, a value or type that does not fit: it cannot tell
             return None
         return found if isinstance(found, bool) else None
 
 
 def _plain(value: object) -> object:
-    """The value as CEL can read it: texts for paths, lists for tuples; what is no data stays out."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+    """The value as CEL can read it: texts for paths, lists for tuples. Raises TypeError for what JSON has no value for:
+    an expression must not judge something else in its place.
+    """
+    if isinstance(value, Mapping) and all(type(key) is str for key in value):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, PurePath):
         return str(value)
-    return value if value is None or isinstance(value, str | bool | int | float | bytes) else type(value).__name__
+    if value is None or type(value) in _PLAIN or (type(value) is float and math.isfinite(value)):
+        return value
+    raise TypeError(f"{type(value).__name__} is no value of CEL")

@@ -4,7 +4,7 @@
 
     default = "deny"                  # or "allow"; must be said
     mode = "enforce"                  # or "shadow": judged and recorded, without effect
-    tools = ["read_file", "fetch"]    # optional: a call of any other tool is denied, whatever the default
+    tools = ["read_file", "fetch", "pay", "search", "clock"]  # optional: any other is denied, whatever the rules say
 
     [[rule]]
     id = "data-only"                  # optional, for records and messages
@@ -18,18 +18,46 @@
     when.url = { known = true }       # optional: occurs in the task or in a trusted result (flow.py)
     cel = "size(args.path) < 100"     # optional (extra [cel])
 
+    [[rule]]
+    tool = "pay"
+    effect = "ask"                    # a person decides
+    approvers = ["ann", "bob"]        # optional: who may answer
+    timeout_s = 60                    # optional: how long they have
+    on_timeout = "deny"               # what happens then: "deny" (if nothing is said) | "allow" | "stop"
+
+    [[rule]]
+    tool = "search"
+    effect = "modify"
+    set = { safe = true }             # arguments to put in; the call is checked and judged again
+
+    [[rule]]
+    tool = "clock"
+    effect = "respond"
+    value = "noon"                    # what the code gets in the tool's place
+
     [[label]]
     tool = "fetch"                    # results of these tools
     add = ["untrusted"]               # get these labels
 
-    [[budget]]
-    calls = 10                        # budget.py
+    [[budget]]                        # at least one of calls, wall_s, cost, tokens (budget.py)
+    tool = "fetch"                    # optional, a name or a glob; so is agent
+    agent = "*"
+    per = "run"                       # counted together per "run" | "agent" | "tool"
+    calls = 10
+    every_s = 60                      # optional: so many calls in any window of that length
+    wall_s = 30                       # the time that the tools took together
+    cost = 2.5                        # the sum of their prices
+    exhausted = "deny"                # or "stop": the run ends
+    reason = "enough was read"        # optional
 
-    [prices]
+    [[budget]]
+    tokens = 100_000                  # of the agent's model, in and out; no tool has any
+
+    [prices]                          # one call each; "model:input" and "model:output": one token
     fetch = 0.5
 
 Every rule that fits counts; the strictest effect wins (the order above), and of that the first rule. `final_answer` is
-judged like any tool, but neither the default nor `tools` catches it unless a rule says its name.
+judged like any tool, but `tools` never catches it, and the default only if a rule says its name.
 """
 
 from __future__ import annotations
@@ -37,6 +65,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +75,18 @@ from smolagents_hardened.governance.budget import Budget, is_amount
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall, ToolOutcome
 from smolagents_hardened.governance.hooks import Decision, Means
 from smolagents_hardened.governance.policy_file import Document, read
-from smolagents_hardened.governance.rules import EFFECTS, Rule, Spelled, compile_rule, refuse_unknown, text, texts
+from smolagents_hardened.governance.predicates import whole
+from smolagents_hardened.governance.rules import (
+    EFFECTS,
+    Faults,
+    Made,
+    Rule,
+    Spelled,
+    compile_rule,
+    refuse_unknown,
+    text,
+    texts,
+)
 
 KEYS = ("default", "mode", "tools", "rule", "label", "budget", "prices")
 _CACHED_TOOLS = 1000  # names whose rules are looked up once only; names come from the agent's tools, not from the box
@@ -110,16 +150,20 @@ class Policy:
     @classmethod
     def from_mapping(cls, data: object, source: str = "policy") -> Policy:
         """Compile plain data. `source` is for messages. Raises ConfigError."""
-        return cls.from_document(Document(data), source)
+        try:
+            document = Document(data)
+        except ValueError as error:
+            raise ConfigError(f"{source}: {error}") from error
+        return cls.from_document(document, source)
 
     @classmethod
     def from_document(cls, document: Document, source: str) -> Policy:
         """Compile a file's data. Raises ConfigError with its first problem, and how many more there are."""
-        problems: list[str] = []
-        contents = compile_policy(document, source, problems)
-        if contents is None or problems:
-            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise ConfigError(problems[0] + more)
+        faults = Faults()
+        contents = compile_policy(document, source, faults)
+        if contents is None or faults:
+            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+            raise ConfigError(faults[0] + more)
         return cls(contents, f"policy:{Path(source).name}", digest_value(document.data))
 
     def before_tool_call(self, call: ToolCall) -> Decision:
@@ -145,77 +189,110 @@ class Policy:
     def _default(self, tool: str) -> Decision:
         contents = self.contents
         is_spared = tool == FINAL_ANSWER and FINAL_ANSWER not in self._names
-        if contents.tools is not None and tool not in contents.tools and not is_spared:
+        if self._is_foreign(tool):
             return self._unknown
         return self._allowed if contents.default == "allow" or is_spared else self._denied
 
     def _about(self, tool: str) -> tuple[Rule, ...]:
         found = self._by_tool.get(tool)
         if found is None:
-            tools = self.contents.tools
-            is_foreign = tools is not None and tool not in tools and tool not in self._names
+            is_foreign = self._is_foreign(tool)
             found = tuple(rule for rule in self._rules if rule.names(tool) and not (is_foreign and _widens(rule)))
             if len(self._by_tool) < _CACHED_TOOLS:
                 self._by_tool[tool] = found
         return found
 
+    def _is_foreign(self, tool: str) -> bool:
+        tools = self.contents.tools
+        return tools is not None and tool not in tools and tool != FINAL_ANSWER
+
 
 def _widens(rule: Rule) -> bool:
-    """Whether it lets calls through: what `tools` does not know, no glob of such a rule may reach."""
+    """Whether it may let a call through: what `tools` does not know, no such rule reaches."""
     return rule.effect in ("allow", "modify", "respond", "ask")
 
 
-def compile_policy(document: Document, source: str, problems: list[str]) -> Contents | None:
-    """Compile, adding every problem found to `problems`; None where there is no policy to speak of."""
-    data = document.data
-    try:
-        _check_top(data, source)
-    except ConfigError as error:
-        problems.append(str(error))
-        return None
-    name = f"policy:{Path(source).name}"
-    rules: list[Rule] = []
-    for place, raw in enumerate(data.get("rule", [])):
-        line, where = document.line("rule", place), document.where(source, "rule", place)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A document that is compiled part by part; what is wrong with it is among the faults."""
+
+    document: Document
+    name: str
+    faults: Faults
+
+    def blame(self, told: str, *path: str) -> None:
+        self.faults.append(f"{self.document.at(self.name, *path)}: {told}")
+
+    def choice(self, key: str, choices: tuple[str, ...], otherwise: str | None) -> str:
+        found = self.document.data.get(key, otherwise)
+        if found in choices:
+            return str(found)
+        if key in self.document.data or not self._is_astray(key):
+            told = " or ".join(f'{key} = "{one}"' for one in choices)
+            self.blame(f"say {told}; it is {found!r}", key)
+        return choices[0]
+
+    def names(self, key: str) -> frozenset[str] | None:
+        data, where = self.document.data, self.document.at(self.name, key)
+        return self.faults.of(lambda: frozenset(texts(data, key, where)), None) if key in data else None
+
+    def members(self, table: str, make: Callable[[Any, int, str], Made | None]) -> tuple[Made, ...]:
+        found = self.document.data.get(table, [])
+        if not isinstance(found, list):
+            self.blame(f"{table} is a list of tables ([[{table}]]), not {type(found).__name__}", table)
+            return ()
+        made = []
+        for place, raw in enumerate(found):
+            where = self.document.where(self.name, table, place)
+            astray = [key for key in KEYS if isinstance(raw, dict) and key in raw]
+            told = f"stands inside {table} {place + 1}: put it above the first [[{table}]]"
+            self.faults.extend(f"{where}: {key} {told}" for key in astray)
+            own = {key: value for key, value in raw.items() if key not in astray} if astray else raw
+            made.append(self.faults.of(partial(make, own, place, where), None))
+        return tuple(one for one in made if one is not None)
+
+    def rule(self, raw: Any, place: int, where: str) -> Rule | None:
         # The file's name alone: a reason goes to the model, which is to learn no path of the host.
-        fallback = f"rule {place + 1} of {name} on this tool"
-        _collect(problems, rules, lambda: compile_rule(raw, place + 1, line, where, fallback))  # noqa: B023  called at once
-    labels: list[Label] = []
-    budgets: list[Budget] = []
-    for place, raw in enumerate(data.get("label", [])):
-        _collect(problems, labels, lambda: _label(raw, document.where(source, "label", place)))  # noqa: B023
-    for place, raw in enumerate(data.get("budget", [])):
-        _collect(problems, budgets, lambda: Budget.from_mapping(raw, document.where(source, "budget", place)))  # noqa: B023
-    tools = frozenset(data["tools"]) if "tools" in data else None
-    made = tuple(rules), tuple(labels), tuple(budgets)
-    return Contents(data["default"], data.get("mode", "enforce"), tools, *made, data.get("prices", {}))
+        fallback = f"rule {place + 1} of policy:{Path(self.name).name} on this tool"
+        return compile_rule(raw, place + 1, self.document.line("rule", place), where, fallback, self.faults)
+
+    def prices(self) -> dict[str, float]:
+        prices = self.document.data.get("prices", {})
+        if not isinstance(prices, dict):
+            self.blame(f"prices is a table of tool and number, not {prices!r}", "prices")
+            return {}
+        for tool, price in prices.items():
+            if not is_amount(price):
+                self.blame(f"the price of {tool!r} is a number from 0 on, not {price!r}", "prices", tool)
+        return prices
+
+    def _is_astray(self, key: str) -> bool:
+        """Whether a key of the top stands in some table: TOML takes what is below a header for the table's."""
+        tables = [self.document.data.get(table) for table in ("rule", "label", "budget")]
+        return any(isinstance(one, dict) and key in one for found in tables if isinstance(found, list) for one in found)
 
 
-def _collect(problems: list[str], into: list[Any], make: Callable[[], object]) -> None:
-    try:
-        into.append(make())
-    except ConfigError as error:
-        problems.append(str(error))
-
-
-def _check_top(data: Any, source: str) -> None:
+def compile_policy(document: Document, source: str, faults: Faults) -> Contents | None:
+    """Compile; everything that is wrong is among the faults then. None where there is no policy to speak of."""
+    data, it = document.data, _Source(document, source, faults)
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}: a policy is a table with default and rule, not {type(data).__name__}")
-    refuse_unknown(data, KEYS, source)
-    if data.get("default") not in ("allow", "deny"):
-        raise ConfigError(f'{source}: say default = "deny" or default = "allow"; it is {data.get("default")!r}')
-    if data.get("mode", "enforce") not in ("enforce", "shadow"):
-        raise ConfigError(f"{source}: mode is enforce or shadow, not {data['mode']!r}")
-    for key in ("rule", "label", "budget"):
-        if not isinstance(data.get(key, []), list):
-            raise ConfigError(f"{source}: {key} is a list of tables ([[{key}]]), not {type(data[key]).__name__}")
-    texts(data, "tools", source)
-    prices = data.get("prices", {})
-    if not isinstance(prices, dict) or not all(map(is_amount, prices.values())):
-        raise ConfigError(f"{source}: prices is a table of tool and number, not {prices!r}")
+        it.blame(f"a policy is a table with default and rule, not {type(data).__name__}")
+        return None
+    for key in data:
+        if key not in KEYS:
+            it.blame(f"unknown key {key!r}; known: {', '.join(sorted(KEYS))}", key)
+    return Contents(
+        it.choice("default", ("deny", "allow"), None),
+        it.choice("mode", ("enforce", "shadow"), "enforce"),
+        it.names("tools"),
+        it.members("rule", it.rule),
+        it.members("label", _label),
+        it.members("budget", _budget),
+        it.prices(),
+    )
 
 
-def _label(raw: object, where: str) -> Label:
+def _label(raw: object, _: int, where: str) -> Label:
     if not isinstance(raw, dict):
         raise ConfigError(f"{where} is a table, not {type(raw).__name__}")
     refuse_unknown(raw, ("tool", "add"), where)
@@ -223,3 +300,14 @@ def _label(raw: object, where: str) -> Label:
     if not add:
         raise ConfigError(f"{where}: add is a list of at least one label")
     return Label(text(raw, "tool", where), frozenset(add))
+
+
+def _budget(raw: object, _: int, where: str) -> Budget:
+    if not isinstance(raw, dict):
+        return Budget.from_mapping(raw, where)
+    empty = [key for key, value in raw.items() if value is None or value == ""]
+    if empty:
+        raise ConfigError(f"{where}: {', '.join(empty)} without a value: leave it out")
+    # A whole number is one however it is written, as for the published schema.
+    numbers = {key: whole(raw[key]) for key in ("calls", "tokens") if key in raw}
+    return Budget.from_mapping(raw | {key: value for key, value in numbers.items() if value is not None}, where)

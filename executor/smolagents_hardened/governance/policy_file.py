@@ -1,40 +1,66 @@
-"""Policy files: TOML, YAML or JSON to plain data, with the line of each rule, strictly and within bounds."""
+"""Policy files: TOML, YAML or JSON to plain data, with the lines of its parts, strictly and within bounds."""
 
 from __future__ import annotations
 
 import json
-import re
+import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance import policy_lines
+from smolagents_hardened.governance.policy_lines import MAX_DEPTH
 
 SUFFIXES = (".toml", ".yaml", ".yml", ".json")
 MAX_BYTES = 2**20  # some ten thousand rules; a policy that nobody can read is no policy
-_LISTED = ("rule", "label", "budget", "case")
-_TABLE = re.compile(r"\s*\[\[\s*(\w+)\s*\]\]")
-_JSON = re.compile(r'"(?:\\.|[^"\\])*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
+_MAX_INT = 2**63  # as in TOML: what every reader takes
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says: `lines` are those of the tables under `rule`, `label`, `budget` and `case`, as far as known."""
+    """What a file says, and the lines of its parts as far as they are known.
+
+    Whatever its language: no deeper than MAX_DEPTH, and with numbers that are finite and of 64 bits. Raises ValueError.
+    """
 
     data: Any
-    lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    lines: Mapping[policy_lines.Path, int] = field(default_factory=dict)
 
-    def line(self, table: str, place: int) -> int:
-        """The line of a table's member (from 0); 0 where it is not known."""
-        found = self.lines.get(table, ())
-        return found[place] if place < len(found) else 0
+    def __post_init__(self) -> None:
+        found = _oddity(self.data, ())
+        if found is not None:
+            line = self.line(*found[0])
+            raise ValueError(f"line {line}: {found[1]}" if line else found[1])
+
+    def line(self, *path: str | int) -> int:
+        """The line of a part, or of what it is part of; 0 where neither is known."""
+        return next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), 0)
+
+    def at(self, source: object, *path: str | int) -> str:
+        """For messages: the file, and the line of a part."""
+        line = self.line(*path)
+        return f"{source}, line {line}" if line else str(source)
 
     def where(self, source: object, table: str, place: int) -> str:
-        """For messages: the file, the line and which member of a table it is."""
-        line = self.line(table, place)
-        return f"{source}, line {line}: {table} {place + 1}" if line else f"{source}: {table} {place + 1}"
+        """For messages: the file, the line and which member (from 0) of a table it is."""
+        return f"{self.at(source, table, place)}: {table} {place + 1}"
+
+
+def _oddity(value: object, path: policy_lines.Path) -> tuple[policy_lines.Path, str] | None:
+    if len(path) > MAX_DEPTH:
+        return path, f"nested deeper than {MAX_DEPTH} levels"
+    is_whole = isinstance(value, int) and -_MAX_INT <= value < _MAX_INT
+    if isinstance(value, int | float) and not is_whole and not (isinstance(value, float) and math.isfinite(value)):
+        return path, "numbers are finite and of 64 bits: no NaN, no infinity, nothing beyond"
+    parts: Iterable[tuple[Any, object]] = ()
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    return next((found for key, item in parts if (found := _oddity(item, (*path, key))) is not None), None)
 
 
 def read_text(path: Path) -> str:
@@ -52,24 +78,25 @@ def read_text(path: Path) -> str:
 
 def read(path: Path) -> Document:
     """Read one file of data. Raises ConfigError that names it, and the line where it can."""
-    text = read_text(path)
+    return parse(read_text(path), path)
+
+
+def parse(text: str, path: Path) -> Document:
+    """The data of a file's text, in the language that its name says. Raises ConfigError like `read`."""
     reader = _READERS.get(path.suffix)
     try:
         if reader is None:
             raise ValueError(f"the name must end in {', '.join(SUFFIXES)}, not {path.suffix!r}")
         return reader(text)
-    except (ValueError, RecursionError) as error:  # of tomllib, json and the YAML reader; all name the line
+    except RecursionError as error:
+        raise ConfigError(f"policy file {path} is not valid: nested deeper than {MAX_DEPTH} levels") from error
+    except ValueError as error:  # of tomllib, json and the YAML reader; all name the line
         raise ConfigError(f"policy file {path} is not valid: {error}") from error
 
 
 def _toml(text: str) -> Document:
-    data = tomllib.loads(text)
-    lines: dict[str, list[int]] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        found = _TABLE.match(line)
-        if found is not None:
-            lines.setdefault(found[1], []).append(number)
-    return Document(data, lines)
+    lines = policy_lines.toml_lines(text)
+    return Document(tomllib.loads(text), lines)
 
 
 def _yaml(text: str) -> Document:
@@ -77,37 +104,11 @@ def _yaml(text: str) -> Document:
         from smolagents_hardened.governance.policy_yaml import read_yaml
     except ImportError as error:
         raise ValueError("YAML needs a library: install smolagents-hardened[yaml]") from error
-    return Document(*read_yaml(text, _LISTED))
+    return Document(*read_yaml(text))
 
 
 def _json(text: str) -> Document:
-    return Document(json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant), _json_lines(text))
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError(f"a key is repeated among {', '.join(key for key, _ in pairs)}")
-    return made
-
-
-def _json_lines(text: str) -> dict[str, list[int]]:
-    """The lines of the members of the top-level lists of a text that is known to be JSON."""
-    lines: dict[str, list[int]] = {}
-    depth, name, before, line, counted = 0, "", "", 1, 0
-    for token in _JSON.finditer(text):
-        line, counted = line + text.count("\n", counted, token.start()), token.start()
-        if depth == 1 and token[0] == ":":
-            name = json.loads(before)
-        if depth == 2 and before in ("[", ",") and token[0] != "]":
-            lines.setdefault(name, []).append(line)
-        depth += (token[0] in "[{") - (token[0] in "]}")
-        before = token[0]
-    return lines
+    return Document(json.loads(text), policy_lines.json_lines(text))
 
 
 _READERS: dict[str, Callable[[str], Document]] = {".toml": _toml, ".json": _json, ".yaml": _yaml, ".yml": _yaml}

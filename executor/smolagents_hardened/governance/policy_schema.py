@@ -8,41 +8,60 @@ from __future__ import annotations
 from typing import Any
 
 from smolagents_hardened.governance.budget import LIMITS
-from smolagents_hardened.governance.rules import EFFECTS, ON_TIMEOUT
+from smolagents_hardened.governance.cel import MAX_CHARS
+from smolagents_hardened.governance.predicates import MAX_PATTERN_CHARS
+from smolagents_hardened.governance.rules import EFFECTS, MAX_TIMEOUT_S, ON_TIMEOUT, ONLY_WITH
 
 _TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
 _TEXTS: dict[str, Any] = {"type": "array", "items": _TEXT}
 _AMOUNT: dict[str, Any] = {"type": "number", "minimum": 0}
 _LENGTH: dict[str, Any] = {"type": "integer", "minimum": 0}
-_NAMES: dict[str, Any] = {"anyOf": [_TEXT, {**_TEXTS, "minItems": 1}]}
 _PREDICATES: dict[str, Any] = {"$ref": "#/$defs/predicates"}
+_ABSOLUTE: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"^/(?!/)(?!(.*/)?\.\.(/|$))[^\u0000-\u001f\u007f]*$",
+    "description": "An absolute path without `..`.",
+}
 
-PREDICATES: dict[str, Any] = {
-    "equals": {"description": "The same value of the same type (1 is not true, nor \"1\")."},
+
+def _names(pattern: str, description: str) -> dict[str, Any]:
+    name = {"type": "string", "pattern": pattern}
+    return {"anyOf": [name, {"type": "array", "items": name, "minItems": 1}], "description": description}
+
+
+_INNER: dict[str, Any] = {
+    "equals": {"description": "The same value of the same type at every depth (1 is not true, nor \"1\")."},
     "in": {"type": "array", "description": "One of these values."},
-    "regex": {"type": "string", "description": "The whole text matches this RE2 pattern; a dot is any character."},
+    "regex": {
+        "type": "string",
+        "maxLength": MAX_PATTERN_CHARS,
+        "description": "The whole text matches this RE2 pattern; a dot is any character.",
+    },
     "contains": {**_TEXT, "description": "This text occurs in it."},
     "min": {"type": "number"},
     "max": {"type": "number"},
     "min_length": _LENGTH,
     "max_length": _LENGTH,
-    "below": {"type": "string", "pattern": "^/", "description": "An absolute path at or below this one, without `..`."},
+    "below": {**_ABSOLUTE, "description": "An absolute path at or below this one, without `..`."},
     "url": {
         "type": "object",
         "description": "An absolute URL that no two readers take for different ones.",
         "properties": {
-            "scheme": _NAMES,
-            "host": _NAMES,
-            "port": {"type": "array", "items": {"type": "integer"}},
-            "path_below": {"type": "string", "pattern": "^/"},
+            "scheme": _names(r"^[a-z][a-z0-9+.-]*$", "In lower case."),
+            "host": _names(r"^(\*\.)?[a-z0-9.:-]*[a-z0-9:]$", "In lower case, without port; `*.` is any below."),
+            "port": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 65535}, "minItems": 1},
+            "path_below": _ABSOLUTE,
         },
         "minProperties": 1,
         "additionalProperties": False,
     },
     "present": {"type": "boolean", "description": "The argument was given."},
-    "known": {"type": "boolean", "description": "Its texts occur in the task or in a trusted result."},
-    "not": _PREDICATES,
+    "not": {"$ref": "#/$defs/inner", "description": "The argument was given, and these do not all hold."},
 }  # fmt: skip
+PREDICATES: dict[str, Any] = {
+    **_INNER,
+    "known": {"type": "boolean", "description": "Its texts occur in the task or in a trusted result."},
+}
 
 RULE: dict[str, Any] = {
     "id": _TEXT,
@@ -51,10 +70,14 @@ RULE: dict[str, Any] = {
     "delegation": {**_TEXT, "description": "A glob over the names of the agents, outermost first, joined by /."},
     "after": {**_TEXTS, "description": "Only once results with all these labels were seen."},
     "when": {"type": "object", "additionalProperties": _PREDICATES, "description": "argument -> predicates"},
-    "cel": {**_TEXT, "description": "A CEL expression over tool, agent, delegation, labels, args."},
+    "cel": {
+        **_TEXT,
+        "maxLength": MAX_CHARS,
+        "description": "CEL over tool, agent, delegation, labels, args.",
+    },
     "effect": {"enum": list(EFFECTS)},
     "reason": {**_TEXT, "description": "What people and the model read."},
-    "timeout_s": {"type": "number", "exclusiveMinimum": 0},
+    "timeout_s": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": MAX_TIMEOUT_S},
     "on_timeout": {"enum": list(ON_TIMEOUT)},
     "approvers": _TEXTS,
     "value": {"description": "effect respond: what the code gets in the tool's place."},
@@ -71,13 +94,36 @@ BUDGET: dict[str, Any] = {
     "cost": _AMOUNT,
     "tokens": {**_LENGTH, "description": "Of the agent's model, in and out, as it reports them."},
     "exhausted": {"enum": ["deny", "stop"]},
-    "reason": {"type": "string"},
+    "reason": _TEXT,
 }
+
+
+def _rule() -> dict[str, Any]:
+    """Keys that go with one effect only, and those that an effect needs."""
+    rules = [_if("effect", effect, {"required": [key]}) for key, effect in (("value", "respond"), ("set", "modify"))]
+    for key, effect in ONLY_WITH.items():
+        rules.append({"if": {"required": [key]}, "then": {"properties": {"effect": {"const": effect}}}})
+    return {**_table(RULE, "tool", "effect"), "allOf": rules, "dependentRequired": {"on_timeout": ["timeout_s"]}}
+
+
+def _budget() -> dict[str, Any]:
+    """It limits something; a rate counts calls, and tokens are of no tool."""
+    of_agents = {"properties": {"tool": {"const": "*"}, "per": {"enum": ["run", "agent"]}}}
+    return {
+        **_table(BUDGET),
+        "anyOf": [{"required": [name]} for name in LIMITS],
+        "dependentRequired": {"every_s": ["calls"]},
+        "if": {"required": ["tokens"]},
+        "then": of_agents,
+    }
+
+
+def _if(key: str, value: str, then: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
 
 
 def schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a policy."""
-    budget = {**_table(BUDGET), "anyOf": [{"required": [name]} for name in LIMITS]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A policy of smolagents-hardened (TOML, YAML or JSON)",
@@ -86,17 +132,20 @@ def schema() -> dict[str, Any]:
                 "default": {"enum": ["allow", "deny"]},
                 "mode": {"enum": ["enforce", "shadow"]},
                 "tools": _TEXTS,
-                "rule": {"type": "array", "items": _table(RULE, "tool", "effect")},
+                "rule": {"type": "array", "items": _rule()},
                 "label": {
                     "type": "array",
                     "items": _table({"tool": _TEXT, "add": {**_TEXTS, "minItems": 1}}, "tool", "add"),
                 },
-                "budget": {"type": "array", "items": budget},
+                "budget": {"type": "array", "items": _budget()},
                 "prices": {"type": "object", "additionalProperties": _AMOUNT},
             },
             "default",
         ),
-        "$defs": {"predicates": {**_table(PREDICATES), "minProperties": 1}},
+        "$defs": {
+            "predicates": {**_table(PREDICATES), "minProperties": 1},
+            "inner": {**_table(_INNER), "minProperties": 1},
+        },
     }
 
 

@@ -1,32 +1,31 @@
 """What a rule can say about one argument, as data: each name compiles to a closure `value -> True, False or None`.
 
-A predicate on a value of another type is false, never an error: `max` on a text does not hold. None means that it
-cannot be told: a URL that readers disagree about, a path with `..` in it, text that is no Unicode. `rules.py` decides
-what doubt means: an allow rule needs True, every other rule fits unless False.
+None means that it cannot be told: a value of another type than the predicate is about (the bytes of a path, a number
+as text), a number that is none (NaN), a URL that readers disagree about, a path with `..` in it, text that is no
+Unicode. `rules.py` decides what doubt means: an allow rule needs True, every other rule fits unless False. So another
+type is a way round no rule. Only values that were given are asked about; see `fits_absent`.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Integral, Real
 from pathlib import PurePath, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from smolagents_hardened.errors import ConfigError
-from smolagents_hardened.governance.urls import is_host, read_url
+from smolagents_hardened.governance.urls import is_host, is_readable_host, read_url
 
 Predicate = Callable[[object], bool | None]
 MAX_PATTERN_CHARS = 2_000
 _REGEX_BYTES = 4 * 2**20  # of RE2's memory for one pattern; its time is linear in the text whatever the pattern
+_SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
 _URL_KEYS = ("scheme", "host", "port", "path_below")
-
-
-class Absent:
-    """Stands for an argument that was not given; no predicate but `present = false` holds for it."""
-
-
-ABSENT = Absent()
 
 
 def predicate(name: str, wanted: object, where: str) -> Predicate:
@@ -36,39 +35,94 @@ def predicate(name: str, wanted: object, where: str) -> Predicate:
     maker = _MAKERS.get(name)
     if maker is None:
         raise ConfigError(f"{where}: unknown predicate {name!r}; known: known, {', '.join(sorted(_MAKERS))}")
-    return maker(wanted, where)
+    # The rule's own text has its spellings, too. A pattern is composed only: NFKC would make syntax of other signs.
+    made = [maker(one, where) for one in spellings(wanted, "NFC" if name == "regex" else "NFKC")]
+    return made[0] if len(made) == 1 else lambda value: _any(one(value) for one in made)
 
 
-def spellings(value: object) -> tuple[object, ...]:
+def fits_absent(table: dict[str, object]) -> bool:
+    """Whether predicates hold for an argument that was not given: no other than `present = false` does."""
+    return all(name == "present" and wanted is False for name, wanted in table.items())
+
+
+def spellings(value: object, form: Literal["NFC", "NFKC"] = "NFKC") -> tuple[object, ...]:
     """The value, and where it differs its text in Unicode's compatibility form (NFKC): what a reader may make of it."""
     text = str(value) if isinstance(value, PurePath) else value
     if not isinstance(text, str) or text.isascii():
         return (text,)
-    normal = unicodedata.normalize("NFKC", text)
+    normal = unicodedata.normalize(form, text)
     return (text,) if normal == text else (text, normal)
+
+
+def _any(found: Iterable[bool | None]) -> bool | None:
+    told = list(found)
+    return True if True in told else None if None in told else False
+
+
+def _all(found: Iterable[bool | None]) -> bool | None:
+    told = list(found)
+    return False if False in told else None if None in told else True
 
 
 def _equals(wanted: object, _: str) -> Predicate:
     if not isinstance(wanted, str):
         return lambda value: is_same(value, wanted)
-    return lambda value: type(value) is str and value == wanted  # the same, at a third of the time
+    return lambda value: value == wanted if type(value) is str else is_same(value, wanted)  # most are text: in no time
 
 
-def is_same(value: object, wanted: object) -> bool:
-    """Equality without Python's `True == 1`: whole and decimal numbers compare, truth values only with each
-    other.
+def is_same(value: object, wanted: object) -> bool | None:
+    """Whether a value is this plain one, at every depth; None where it is of another type. Numbers of all types compare
+    with each other, truth values do not: `1` is not `true`. Nothing but null is null.
     """
-    if isinstance(value, bool) or isinstance(wanted, bool):
+    if value is None or wanted is None:
         return value is wanted
-    if isinstance(value, int | float) and isinstance(wanted, int | float):
-        return value == wanted
-    return type(value) is type(wanted) and value == wanted
+    if isinstance(wanted, int | float) and not isinstance(wanted, bool):
+        found = number(value)
+        return None if found is None else found == _like(found, wanted)
+    if isinstance(value, PurePath):
+        value = str(value)
+    if type(value) is not type(wanted):
+        return None
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        return _all(is_same(value[key], wanted[key]) for key in wanted) if set(value) == set(wanted) else False
+    if isinstance(value, list) and isinstance(wanted, list):
+        return _all(map(is_same, value, wanted)) if len(value) == len(wanted) else False
+    return bool(value == wanted)
+
+
+def number(value: object) -> int | float | Decimal | Fraction | None:
+    """A number as Python can compare it, those of numpy too; None for NaN, truth values and what is none."""
+    if type(value) is int:
+        return value
+    if isinstance(value, Decimal):
+        return None if value.is_nan() else value
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Fraction):
+        return value
+    return None if math.isnan(value) else float(value)
+
+
+def _like(found: object, wanted: float) -> float | Decimal:
+    """A rule's number to compare with: a decimal one is compared with what the file says, not with its binary form."""
+    return Decimal(repr(wanted)) if isinstance(found, Decimal) else wanted
 
 
 def _in(wanted: object, where: str) -> Predicate:
     if not isinstance(wanted, list):
         raise ConfigError(f"{where}: in needs a list, not {wanted!r}")
-    return lambda value: any(is_same(value, one) for one in wanted)
+    listed = [spelled for one in wanted for spelled in spellings(one)]
+
+    def holds(value: object) -> bool | None:
+        if value is None:
+            return None in listed
+        found = [is_same(value, one) for one in listed if one is not None]
+        # Doubtful only if the list holds nothing of the value's type: 2 is for sure none of "a", 1.
+        return True if True in found else False if False in found or not found else None
+
+    return holds
 
 
 def bounded_regex(pattern: str, where: str) -> Callable[[str], bool | None]:
@@ -105,29 +159,43 @@ def _regex(wanted: object, where: str) -> Predicate:
     if not isinstance(wanted, str):
         raise ConfigError(f"{where}: regex needs a text, not {wanted!r}")
     matches = bounded_regex(wanted, where)
-    return lambda value: matches(value) if isinstance(value, str) else False
+    return lambda value: matches(value) if isinstance(value, str) else None
 
 
 def _contains(wanted: object, where: str) -> Predicate:
     if not isinstance(wanted, str) or not wanted:
         raise ConfigError(f"{where}: contains needs a text, not {wanted!r}")
-    return lambda value: isinstance(value, str) and wanted in value
+    return lambda value: wanted in value if isinstance(value, str) else None
 
 
-def _bound(is_held: Callable[[float, float], bool]) -> Callable[[object, str], Predicate]:
+def _bound(is_held: Callable[[Any, Any], bool]) -> Callable[[object, str], Predicate]:
     def make(wanted: object, where: str) -> Predicate:
-        if isinstance(wanted, bool) or not isinstance(wanted, int | float) or wanted != wanted:
+        if not isinstance(wanted, int | float) or number(wanted) is None:
             raise ConfigError(f"{where}: min and max need a number, not {wanted!r}")
-        return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and is_held(value, wanted)
+
+        def holds(value: object) -> bool | None:
+            if type(value) is int:  # most are: in no time
+                return is_held(value, wanted)
+            found = number(value)
+            return None if found is None else is_held(found, _like(found, wanted))
+
+        return holds
 
     return make
 
 
+def whole(value: object) -> int | None:
+    """A whole number from 0 on; 1.0 is one, as in JSON. None for anything else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and value >= 0 and value == value // 1 else None  # type: ignore[operator]
+
+
 def _length(is_held: Callable[[int, int], bool]) -> Callable[[object, str], Predicate]:
     def make(wanted: object, where: str) -> Predicate:
-        if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 0:
+        length = whole(wanted)
+        if length is None:
             raise ConfigError(f"{where}: min_length and max_length need a whole number, not {wanted!r}")
-        return lambda value: isinstance(value, str | bytes | list | tuple | dict) and is_held(len(value), wanted)
+        return lambda value: is_held(len(value), length) if isinstance(value, _SIZED) else None
 
     return make
 
@@ -135,14 +203,14 @@ def _length(is_held: Callable[[int, int], bool]) -> Callable[[object, str], Pred
 def _present(wanted: object, where: str) -> Predicate:
     if not isinstance(wanted, bool):
         raise ConfigError(f"{where}: present is true or false, not {wanted!r}")
-    return lambda value: (value is not ABSENT) is wanted
+    return lambda _: wanted
 
 
 def _below(wanted: object, where: str) -> Predicate:
     root = PurePosixPath(wanted) if isinstance(wanted, str) else None
     if root is None or _is_doubtful_path(str(wanted)) or not root.is_absolute():
         raise ConfigError(f"{where}: below needs an absolute path without .., not {wanted!r}")
-    return lambda value: is_below(value, root) if isinstance(value, str) else False
+    return lambda value: is_below(value, root) if isinstance(value, str) else None
 
 
 def is_below(path: str, root: PurePosixPath) -> bool | None:
@@ -163,14 +231,13 @@ def _is_doubtful_path(path: str) -> bool:
 def _url(wanted: object, where: str) -> Predicate:
     if not isinstance(wanted, dict) or not wanted or not set(wanted) <= set(_URL_KEYS):
         raise ConfigError(f"{where}: url needs a table of {', '.join(_URL_KEYS)}, not {wanted!r}")
-    schemes, hosts = _texts(wanted, "scheme", where), _texts(wanted, "host", where)
-    ports = _ports(wanted.get("port"), where)
+    schemes = _names(wanted["scheme"], "scheme", _is_scheme, where) if "scheme" in wanted else None
+    hosts = _names(wanted["host"], "host", _is_host, where) if "host" in wanted else None
+    ports = _ports(wanted["port"], where) if "port" in wanted else None
     below = _below(wanted["path_below"], where) if "path_below" in wanted else None
 
     def holds(value: object) -> bool | None:
-        if not isinstance(value, str):
-            return False
-        url = read_url(value)
+        url = read_url(value) if isinstance(value, str) else None
         if url is None:
             return None
         is_there = (
@@ -186,33 +253,40 @@ def _url(wanted: object, where: str) -> Predicate:
     return holds
 
 
-def _ports(ports: object, where: str) -> list[int] | None:
-    if ports is None or (isinstance(ports, list) and all(type(port) is int for port in ports)):
+def _ports(ports: object, where: str) -> list[int]:
+    if isinstance(ports, list) and ports and all(type(port) is int and 0 <= port < 2**16 for port in ports):
         return ports
-    raise ConfigError(f"{where}: url.port is a list of whole numbers, not {ports!r}")
+    raise ConfigError(f"{where}: url.port is a list of ports, not {ports!r}")
 
 
-def _texts(table: dict[Any, Any], key: str, where: str) -> tuple[str, ...] | None:
-    wanted = table.get(key)
-    if wanted is None:
-        return None
-    wanted = [wanted] if isinstance(wanted, str) else wanted
-    is_list = isinstance(wanted, list) and wanted and all(isinstance(one, str) and one for one in wanted)
-    if not is_list or any(not re.fullmatch(r"(\*\.)?[a-z0-9.:+-]+", one) for one in wanted):
-        raise ConfigError(f"{where}: url.{key} is a name or a list of names in lower case (host: also *.name)")
-    return tuple(wanted)
+def _names(wanted: object, key: str, is_name: Callable[[str], bool], where: str) -> list[str]:
+    names = [wanted] if isinstance(wanted, str) else wanted
+    if isinstance(names, list) and names and all(isinstance(one, str) and is_name(one) for one in names):
+        return names
+    raise ConfigError(
+        f"{where}: url.{key} is a name or a list of names as URLs have them, in lower case and in their one usual "
+        f"spelling (host: without port and last dot; also *.name), not {wanted!r}"
+    )
+
+
+def _is_scheme(name: str) -> bool:
+    return re.fullmatch(r"[a-z][a-z0-9+.-]*", name) is not None
+
+
+def _is_host(name: str) -> bool:
+    return is_readable_host(name.removeprefix("*."))
 
 
 def _not(wanted: object, where: str) -> Predicate:
     if not isinstance(wanted, dict) or not wanted:
         raise ConfigError(f"{where}: not needs a table of predicates, not {wanted!r}")
+    if "known" in wanted:
+        raise ConfigError(f"{where}: known stands beside not, never within: write known = false (or true)")
     inner = [predicate(name, value, where) for name, value in wanted.items()]
 
     def holds(value: object) -> bool | None:
-        if value is ABSENT:
-            return False
-        found = [one(value) for one in inner]
-        return True if False in found else None if None in found else False
+        found = _all(one(value) for one in inner)
+        return None if found is None else not found
 
     return holds
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 from smolagents_hardened.errors import ConfigError
@@ -13,31 +14,42 @@ from smolagents_hardened.governance.hooks import Decision, Means
 from smolagents_hardened.governance.policy import Policy
 
 SUFFIXES = (*policy_file.SUFFIXES, cedar.SUFFIX)
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, ...]
+# A file's times may be as coarse as this (FAT; most have a few ms): what changed within the same tick looks unchanged.
+_TICK_NS = 2 * 10**9
+_NOT_IN_FORCE = "the changed file is not in force: {}"
 
 
 def load(path: str | Path) -> Policy | cedar.CedarPolicy:
     """Read a policy in whichever language its name says. Raises ConfigError."""
-    is_cedar = Path(path).suffix == cedar.SUFFIX
-    return cedar.CedarPolicy.from_file(path) if is_cedar else Policy.from_file(path)
+    return _compiled(policy_file.read_text(Path(path)), Path(path))
+
+
+def _compiled(text: str, path: Path) -> Policy | cedar.CedarPolicy:
+    if path.suffix == cedar.SUFFIX:
+        return cedar.CedarPolicy(text, str(path))
+    return Policy.from_document(policy_file.parse(text, path), str(path))
 
 
 class PolicyFile:
     """The hook of a policy file. Looks at the file before each call; what it says now is what counts.
 
     Rules, labels, budgets, prices and mode change together; what was used of a budget so far stays used. A file that is
-    gone or not valid any more changes nothing: the last good version stays in force, and the trail says so (`error` in
-    a policy_load record).
+    gone or not valid any more changes nothing: the last good version stays in force, the trail says so (`error` in
+    a policy_load record), and it is tried again at the next call. The path is that of the start, whatever directory
+    the process changes to.
 
     Raises ConfigError when the file is not valid at the start.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
+        self._path = Path(path).absolute()
         self._lock = threading.Lock()
-        self._stamp = self._stat()
-        self.policy = load(self._path)  # replaced as a whole, never changed
-        self._error = ""
+        self._stamp: _Stamp | None = self._stat()  # of the text in force; None: read the file again
+        self._text = policy_file.read_text(self._path)  # the latest that is known to be a policy, or to be none
+        self._fault = ""  # why it is none
+        self.policy = _compiled(self._text, self._path)  # replaced as a whole, never changed
+        self._error = ""  # why what the file says now is not in force
         self.name = self.policy.name
 
     @property
@@ -70,20 +82,40 @@ class PolicyFile:
 
     def _refresh(self) -> None:
         stamp = self._stat()
-        if stamp == self._stamp:
+        if stamp is not None and stamp == self._stamp:
             return
         with self._lock:
-            if stamp == self._stamp:
-                return
-            self._stamp = stamp
+            self._stamp = None
             try:
-                self.policy, self._error = load(self._path), ""
-            except ConfigError as error:
-                self._error = f"the changed file is not in force: {error}"
+                self._read()
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it is, the version in force stays; the trail says so
+                self._error = _NOT_IN_FORCE.format(error or type(error).__name__)
+            else:
+                self._error, self._stamp = self._fault, stamp
 
-    def _stat(self) -> _Stamp:
+    def _read(self) -> None:
+        """Take what the file says now. What may pass (a file that cannot be read, a full stack) is raised."""
+        text = policy_file.read_text(self._path)
+        if text == self._text:
+            return
+        try:
+            self.policy, self._fault = _compiled(text, self._path), ""
+        except ConfigError as error:
+            if isinstance(error.__cause__, RecursionError):
+                raise
+            self._fault = _NOT_IN_FORCE.format(error)
+        self._text = text
+
+    def _stat(self) -> _Stamp | None:
+        """What changes with the file; None where that cannot be told, or where it has changed so lately that it could
+        again without a trace.
+        """
         try:
             facts = os.stat(self._path)
         except OSError:
-            return (0, 0, 0)
-        return (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+            return None
+        # No program can set ctime: it is that of the latest change, of the contents or of any other time.
+        is_settled = 0 <= time.time_ns() - facts.st_ctime_ns > _TICK_NS
+        return (facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino) if is_settled else None

@@ -9,14 +9,16 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.cel import Expression
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.predicates import ABSENT, Predicate, predicate, spellings
+from smolagents_hardened.governance.predicates import Predicate, fits_absent, predicate, spellings
 
 EFFECTS = ("stop", "deny", "ask", "respond", "modify", "allow")  # the strictest first
 ON_TIMEOUT = ("deny", "allow", "stop")
@@ -25,10 +27,12 @@ KEYS = (
     *("timeout_s", "on_timeout", "approvers", "value", "set"),
 )  # fmt: skip
 # Keys that go with one effect only.
-_ONLY_WITH = {"timeout_s": "ask", "on_timeout": "ask", "approvers": "ask", "value": "respond", "set": "modify"}
+ONLY_WITH = {"timeout_s": "ask", "on_timeout": "ask", "approvers": "ask", "value": "respond", "set": "modify"}
 _GLOB = re.compile(r"[*?\[]")
 
-Matcher = Callable[[str], object]
+MAX_TIMEOUT_S = 1e9
+Made = TypeVar("Made")
+_When = tuple[tuple[str, tuple[Predicate, ...], bool], ...]  # an argument, its predicates, whether absence fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +45,27 @@ class Rule:
     agent: str
     delegation: str
     after: frozenset[str]
-    when: tuple[tuple[str, tuple[Predicate, ...]], ...]
+    when: _When
     known: tuple[tuple[str, bool], ...]
     cel: Expression | None
     effect: str
+    is_lax: bool  # doubt makes it fit: every effect but allow
     decision: Decision
     changes: Mapping[str, object]
     raw: Mapping[str, Any]
 
     def fits(self, call: ToolCall, spelled: Spelled) -> bool:
         """Whether this rule speaks about this call; its tool name is looked at by `names`."""
-        is_lax = self.effect != "allow"
+        is_lax = self.is_lax
         if self.agent != "*" and not _matches(self.agent, call.agent):
             return False
         if self.after and not self.after <= call.labels:
             return False
         if self.delegation != "*" and not _matches(self.delegation, "/".join(call.delegation)):
             return False
-        for argument, predicates in self.when:
-            if not _holds(predicates, spelled[argument], is_lax):
+        for argument, predicates, is_absent_fine in self.when:
+            texts = spelled[argument]
+            if not (_holds(predicates, texts, is_lax) if texts else is_absent_fine):
                 return False
         return (not self.known and self.cel is None) or self._fits_beyond(call, is_lax)
 
@@ -76,7 +82,9 @@ class Rule:
     def decide(self, call: ToolCall) -> Decision:
         """What follows for a call that it fits."""
         if self.effect == "modify":
-            return replace(self.decision, arguments={**call.arguments, **self.changes})
+            return replace(self.decision, arguments={**call.arguments, **deepcopy(self.changes)})
+        if self.effect == "respond":  # a copy: whoever gets it may change it
+            return replace(self.decision, value=deepcopy(self.decision.value))
         return self.decision
 
     @staticmethod
@@ -87,18 +95,24 @@ class Rule:
 def _matches(pattern: str, name: str) -> bool:
     if pattern == "*" or pattern == name:
         return True
-    return _GLOB.search(pattern) is not None and fnmatch.fnmatchcase(name, pattern)
+    return is_glob(pattern) and fnmatch.fnmatchcase(name, pattern)
+
+
+def is_glob(pattern: str) -> bool:
+    """Whether it stands for more than the one name it spells."""
+    return _GLOB.search(pattern) is not None
 
 
 class Spelled(dict[str, tuple[object, ...]]):
-    """The spellings of a call's arguments by name, found out for the first rule that asks."""
+    """The spellings of a call's arguments by name, found out for the first rule that asks; none of one not given."""
 
     def __init__(self, arguments: Mapping[str, object]) -> None:
         super().__init__()
         self._arguments = arguments
 
     def __missing__(self, argument: str) -> tuple[object, ...]:
-        found = self[argument] = spellings(self._arguments.get(argument, ABSENT))
+        given = self._arguments
+        found = self[argument] = spellings(given[argument]) if argument in given else ()
         return found
 
 
@@ -110,6 +124,8 @@ def _holds(predicates: tuple[Predicate, ...], texts: tuple[object, ...], is_lax:
 
 
 def _all_hold(predicates: tuple[Predicate, ...], text: object, is_lax: bool) -> bool:
+    # Null, where a predicate cannot tell, is taken like an argument that was not given: no tool finds a host in it.
+    is_lax = is_lax and text is not None
     for one in predicates:
         held = one(text)
         if held is False or not (held or is_lax):
@@ -117,32 +133,64 @@ def _all_hold(predicates: tuple[Predicate, ...], text: object, is_lax: bool) -> 
     return True
 
 
-def compile_rule(raw: object, number: int, line: int, where: str, fallback: str) -> Rule:
+class Faults(list[str]):
+    """What is wrong with a file: everything is told at once."""
+
+    def of(self, make: Callable[[], Made], otherwise: Made) -> Made:
+        """What `make` gives, or, where it raises ConfigError, which is kept, the other."""
+        try:
+            return make()
+        except ConfigError as error:
+            self.append(str(error))
+            return otherwise
+
+
+def compile_rule(raw: object, number: int, line: int, where: str, fallback: str, faults: Faults) -> Rule | None:
     """Check and compile. `where` is for messages, `fallback` the reason of a rule that gives none.
 
-    Raises ConfigError for anything that is not understood.
+    Anything that is not understood is among the faults then, and there is no rule.
     """
     if not isinstance(raw, dict):
-        raise ConfigError(f"{where} is a table, not {type(raw).__name__}")
-    refuse_unknown(raw, KEYS, where)
+        faults.append(f"{where} is a table, not {type(raw).__name__}")
+        return None
+    before = len(faults)
+    faults.of(lambda: refuse_unknown(raw, KEYS, where), None)
+    effect = faults.of(lambda: _effect(raw, where), "")
+    nothing: tuple[str, ...] = ()
+    made = Rule(
+        number,
+        line,
+        faults.of(lambda: text(raw, "tool", where), ""),
+        faults.of(lambda: _pattern(raw, "agent", where), ""),
+        faults.of(lambda: _pattern(raw, "delegation", where), ""),
+        frozenset(faults.of(lambda: texts(raw, "after", where), nothing)),
+        *_when(raw, where, faults),
+        faults.of(lambda: _cel(raw, where), None),
+        effect,
+        effect != "allow",
+        replace(_decision(effect, raw, where, fallback, faults), rule=faults.of(lambda: _name(raw, number, where), "")),
+        raw.get("set", {}),
+        raw,
+    )
+    return made if len(faults) == before else None
+
+
+def _effect(raw: Mapping[str, Any], where: str) -> str:
     effect = text(raw, "effect", where)
     if effect not in EFFECTS:
         raise ConfigError(f"{where}: effect is one of {', '.join(EFFECTS)}, not {effect!r}")
-    for key, wanted in _ONLY_WITH.items():
+    for key, wanted in ONLY_WITH.items():
         if key in raw and effect != wanted:
             raise ConfigError(f"{where}: {key} is for effect {wanted} only")
-    when, known = _when(raw, where)
-    cel = Expression.compile(text(raw, "cel", where), where) if "cel" in raw else None
-    name = f"{raw['id']} (rule {number})" if "id" in raw and text(raw, "id", where) else f"rule {number}"
-    decision = replace(_decision(effect, raw, where, fallback), rule=name)
-    after = frozenset(texts(raw, "after", where))
-    changes = raw.get("set", {})
-    tool, agent, delegation = (
-        text(raw, "tool", where),
-        _pattern(raw, "agent", where),
-        _pattern(raw, "delegation", where),
-    )
-    return Rule(number, line, tool, agent, delegation, after, when, known, cel, effect, decision, changes, raw)
+    return effect
+
+
+def _cel(raw: Mapping[str, Any], where: str) -> Expression | None:
+    return Expression.compile(text(raw, "cel", where), where) if "cel" in raw else None
+
+
+def _name(raw: Mapping[str, Any], number: int, where: str) -> str:
+    return f"{text(raw, 'id', where)} (rule {number})" if "id" in raw else f"rule {number}"
 
 
 def _pattern(raw: Mapping[str, object], key: str, where: str) -> str:
@@ -150,10 +198,10 @@ def _pattern(raw: Mapping[str, object], key: str, where: str) -> str:
 
 
 def refuse_unknown(table: Mapping[Any, object], known: tuple[str, ...], where: str) -> None:
-    """ConfigError for the first key that is not one of these."""
-    unknown = [key for key in table if key not in known]
+    """ConfigError for keys that are none of these."""
+    unknown = [repr(key) for key in table if key not in known]
     if unknown:
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        raise ConfigError(f"{where}: unknown key {', '.join(unknown)}; known: {', '.join(sorted(known))}")
 
 
 def text(raw: Mapping[str, object], key: str, where: str) -> str:
@@ -172,51 +220,54 @@ def texts(raw: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _when(raw: Mapping[str, Any], where: str) -> tuple[tuple[Any, ...], tuple[tuple[str, bool], ...]]:
+def _when(raw: Mapping[str, Any], where: str, faults: Faults) -> tuple[_When, tuple[tuple[str, bool], ...]]:
     when = raw.get("when", {})
     if not isinstance(when, dict):
-        raise ConfigError(f"{where}: when is a table of arguments, not {when!r}")
+        faults.append(f"{where}: when is a table of arguments, not {when!r}")
+        return (), ()
     compiled, known = [], []
     for argument, table in when.items():
+        place = f"{where}, when.{argument}"
         if not isinstance(table, dict) or not table:
-            raise ConfigError(f'{where}: when.{argument} is a table of predicates such as {{ equals = "x" }}')
+            faults.append(f'{place} is a table of predicates such as {{ equals = "x" }}')
+            continue
         rest = {name: wanted for name, wanted in table.items() if name != "known"}
-        if "known" in table:
-            if not isinstance(table["known"], bool):
-                raise ConfigError(f"{where}, when.{argument}: known is true or false, not {table['known']!r}")
-            known.append((argument, table["known"]))
+        made = [faults.of(partial(predicate, name, wanted, place), None) for name, wanted in rest.items()]
         if rest:
-            place = f"{where}, when.{argument}"
-            compiled.append((argument, tuple(predicate(name, wanted, place) for name, wanted in rest.items())))
+            compiled.append((argument, tuple(one for one in made if one is not None), fits_absent(rest)))
+        if not isinstance(table.get("known", True), bool):
+            faults.append(f"{place}: known is true or false, not {table['known']!r}")
+        elif "known" in table:
+            known.append((argument, table["known"]))
     return tuple(compiled), tuple(known)
 
 
-def _decision(effect: str, raw: Mapping[str, Any], where: str, fallback: str) -> Decision:
-    reason = text(raw, "reason", where) if "reason" in raw else fallback
+def _decision(effect: str, raw: Mapping[str, Any], where: str, fallback: str, faults: Faults) -> Decision:
+    reason = faults.of(lambda: text(raw, "reason", where), "") if "reason" in raw else fallback
     match effect:
         case "stop":
             return Decision.stop(reason)
         case "deny":
             return Decision.deny(reason)
         case "ask":
-            return _ask(raw, where, reason)
+            return faults.of(lambda: _ask(raw, where, reason), Decision.ask(reason))
         case "respond":
             if "value" not in raw:
-                raise ConfigError(f"{where}: effect respond needs a value")
-            return Decision.respond(raw["value"], reason=reason)
+                faults.append(f"{where}: effect respond needs a value")
+            return Decision.respond(raw.get("value"), reason=reason)
         case "modify":
             changes = raw.get("set")
             if not isinstance(changes, dict) or not changes:
-                raise ConfigError(f"{where}: effect modify needs set, a table of arguments, not {changes!r}")
+                faults.append(f"{where}: effect modify needs set, a table of arguments, not {changes!r}")
             return Decision.modify({}, reason=reason)
         case _:
             return Decision.allow(reason)
 
 
 def _ask(raw: Mapping[str, Any], where: str, reason: str) -> Decision:
-    timeout_s = raw.get("timeout_s")
-    is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool) and 0 < timeout_s < 1e9
-    if timeout_s is not None and not is_number:
+    timeout_s: Any = raw.get("timeout_s")
+    is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+    if "timeout_s" in raw and not (is_number and 0 < timeout_s < MAX_TIMEOUT_S):
         raise ConfigError(f"{where}: timeout_s is a positive number of seconds, not {timeout_s!r}")
     on_timeout = raw.get("on_timeout", "deny")
     if on_timeout not in ON_TIMEOUT or ("on_timeout" in raw and timeout_s is None):

@@ -1,0 +1,188 @@
+"""`hardened policy check`: every error with its line, and what probably was not meant."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from smolagents_hardened.cli import main
+from smolagents_hardened.governance import policy
+from smolagents_hardened.governance.check import check
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+POLICIES = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".toml", ".yaml", ".json", ".cedar"))
+TWO = """
+default = "deny"
+[[rule]]
+tool = "pay"
+effect = "{}"
+when.amount = {{ min = 101 }}
+[[rule]]
+tool = "pay"
+effect = "allow"
+when.amount = {{ {} }}
+"""
+
+
+def said(tmp_path: Path, text: str, name: str = "p.toml") -> list[str]:
+    """What check says of a file."""
+    path = tmp_path / name
+    path.write_text(text)
+    return [finding.message.removeprefix(str(path)) for finding in check(path)]
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
+def test_the_examples_policies_are_sound(path: Path) -> None:
+    """Nothing is wrong or odd about the policies that people copy."""
+    assert check(path) == []
+    assert main(["policy", "check", str(path)]) == 0
+
+
+def test_there_are_examples_to_check() -> None:
+    """The test above has files to look at."""
+    assert len(POLICIES) >= 2
+
+
+def test_the_head_of_the_module_is_a_policy(tmp_path: Path) -> None:
+    """What the docstring shows can be copied as it is."""
+    text = (policy.__doc__ or "").split("::\n")[1].split("\nEvery rule that fits")[0]
+    assert said(tmp_path, text) == []
+
+
+def test_rules_about_one_tool_are_compared(tmp_path: Path) -> None:
+    """Two rules with different predicates are fine; one with all predicates of a stricter one can never decide."""
+    assert said(tmp_path, TWO.format("ask", "max = 100")) == []
+    assert said(tmp_path, TWO.format("deny", "min = 101, max = 500")) == [
+        ", line 7: rule 2 can never decide: rule 1 fits whenever it does"
+    ]
+
+
+LINES = [
+    ("p.toml", '\n\ndefault = "maybe"\n', 3),
+    ("p.yaml", "\n\ndefault: maybe\n", 3),
+    ("p.json", '{\n\n"default": "maybe"}', 3),
+    ("p.toml", 'default = "deny"\n\nmoed = "shadow"\n', 3),
+    ("p.yaml", "default: deny\n\nmoed: shadow\n", 3),
+    ("p.json", '{"default": "deny",\n\n"moed": "shadow"}', 3),
+    ("p.toml", 'default = "deny"\n\nmode = "dry-run"\n', 3),
+    ("p.toml", 'default = "deny"\ntools = "a"\n', 2),
+    ("p.toml", 'default = "deny"\n\n[prices]\na = -1\n', 4),
+    ("p.toml", 'default = "deny"\nprices = 3\n', 2),
+    ("p.toml", 'default = "deny"\nprices.a = "x"\n', 2),
+    ("p.yaml", "default: deny\nprices:\n a: 1\n b: x\n", 4),
+    ("p.json", '{"default": "deny", "prices": {\n"a": 1,\n"b": "x"}}', 3),
+    ("p.json", '{\n"default": "deny",\n"default": "allow"}', 3),
+    ("p.json", '{"default": "deny", "rule": [{"tool": "a",\n"tool": "b"}]}', 2),
+    ("p.json", '{"default": "deny",\n"prices":\n{"a": NaN}}', 3),
+    ("p.json", '{"default": "deny",\n"prices": {"a": 1e999}}', 2),
+    ("p.toml", 'default = "deny"\n[prices]\na = inf\n', 3),
+    ("p.yaml", "default: deny\nprices: {a: 1e999}\n", 2),
+    ("p.yaml", "default: deny\n\n\0\n", 3),
+    ("p.toml", 'default = "deny"\n\n[rule]\ntool = "a"\neffect = "deny"\n', 3),
+    ("p.toml", 'default = "deny"\nrule = [\n{tool = "a", effect = "deny"},\n{tool = "b", effect = "x"},\n]\n', 4),
+    ("p.toml", 'default = "deny"\n[["rule"]]\ntool = "b"\neffect = "x"\n', 2),
+    ("p.toml", 'default = "deny"\n[[ rule ]] # one\ntool = "b" # [[rule]]\neffect = "x"\n', 2),
+    ("p.json", '{"default": "deny", "rule": [{"tool": "a", "effect": "deny"},\n{"tool": "a", "effect": "x"}]}', 2),
+    ("p.toml", 'default = "deny"\nrule = [' + "[" * 40 + "]" * 40 + "]\n", 2),
+    ("p.toml", 'default = "deny"\n[a' + ".a" * 40 + "]\n", 2),
+    ("p.json", '{"default": "deny",\n"rule": ' + "[" * 40 + "]" * 40 + "}", 2),
+    ("p.yaml", "default: deny\nrule: " + "[" * 40 + "]" * 40 + "\n", 2),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "line"), LINES)
+def test_an_error_has_its_line(tmp_path: Path, name: str, text: str, line: int) -> None:
+    """In every language, also outside of rules, and each error once."""
+    (found,) = said(tmp_path, text, name)
+    assert re.search(rf"line {line}\b", found), found
+
+
+@pytest.mark.parametrize("quotes", ['"""', "'''"])
+def test_a_line_of_a_text_is_no_rule(tmp_path: Path, quotes: str) -> None:
+    """A reason over several lines that shows how rules begin moves no line number behind it."""
+    reason = f"reason={quotes}\n[[rule]]\n# say \\\\\n= [{{{quotes}\n"
+    text = f'default="deny"\n[[rule]]\ntool="a"\neffect="deny"\n{reason}[[rule]]\ntool="b"\neffect="x"\n'
+    (found,) = said(tmp_path, text)
+    assert found.startswith(", line 9: rule 2")
+
+
+def test_every_error_is_told(tmp_path: Path) -> None:
+    """A wrong key at the top hides no error of a rule, nor one error of a rule the next."""
+    text = 'default="deny"\nmoed=1\n[[rule]]\ntool="a"\neffect="x"\nreason=3\nwhen.x={foo=1,min="a"}\nid=""\n'
+    found = said(tmp_path, text)
+    for part in ("'moed'", "effect is one of", "reason must be", "id must be", "predicate 'foo'", "need a number"):
+        assert sum(part in one for one in found) == 1, part
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("table", ["rule", "label", "budget"])
+def test_a_key_of_the_top_below_a_table_is_explained(tmp_path: Path, table: str) -> None:
+    """TOML takes what is written below a table's header for the table's own, and is told so."""
+    rest = {"rule": 'tool="a"\neffect="deny"', "label": 'tool="a"\nadd=["x"]', "budget": "calls=1"}
+    for key, value in (("default", '"deny"'), ("mode", '"shadow"'), ("tools", '["a"]')):
+        head = "" if key == "default" else 'default="deny"\n'
+        (found,) = said(tmp_path, f"{head}[[{table}]]\n{rest[table]}\n{key}={value}\n")
+        assert f"{key} stands inside {table} 1: put it above the first [[{table}]]" in found
+
+
+HEAD = 'default = "deny"\ntools = ["pay", "fetch"]\n[[rule]]\ntool = "pay"\neffect = "allow"\n'
+ODD = {
+    "label": ('[[label]]\ntool = "fecth"\nadd = ["untrusted"]\n', "label 1 is about 'fecth', which is none of"),
+    "budget": ('[[budget]]\ntool = "pya"\ncalls = 3\n', "budget 1 is about 'pya', which is none of"),
+    "price": ("[prices]\npya = 3\n", "a price is about 'pya', which is none of"),
+    "range": ("when.amount = { min = 100, max = 10 }\n", "rule 1 fits no amount: min is more than max"),
+    "length": ("when.x = { min_length = 9, max_length = 1 }\n", "rule 1 fits no x: min_length is more than max_length"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_probably_not_meant_is_a_warning(tmp_path: Path, name: str) -> None:
+    """Labels, budgets and prices of tools that there are not, bounds that no value is within."""
+    text, message = ODD[name]
+    assert [message in one for one in said(tmp_path, HEAD + text)] == [True]
+
+
+def test_what_is_meant_is_no_warning(tmp_path: Path) -> None:
+    """The control: names and globs that fit one of `tools`, final_answer, a model's tokens."""
+    more = '[[label]]\ntool="f*"\nadd=["x"]\n[[budget]]\ntool="final_answer"\ncalls=3\n[[budget]]\ntokens=3\n'
+    assert said(tmp_path, HEAD + more + '[prices]\npay=3\n"model:input"=1\n') == []
+
+
+def test_what_is_said_fits_every_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters and lone surrogates of a file are shown, not obeyed, and break nothing."""
+    path = tmp_path / "p.json"
+    path.write_text('{"default": "deny", "\\ud800\\u001b[31m": 1, "rule": [{"tool": "a", "effect": "ask\\u001b"}]}')
+    assert main(["policy", "check", str(path)]) == 1
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert len([line for line in told.splitlines() if line.startswith("error: ")]) == 2
+    told.encode()
+
+
+def test_a_key_of_many_parts_is_refused_in_time(tmp_path: Path) -> None:
+    """The reader of TOML would take minutes for it."""
+    for text in ("a" + ".a" * 20_000 + "=1\n", "x = {a" + ".a" * 20_000 + "=1}\n", "[a" + ".a" * 20_000 + "]\n"):
+        started = time.monotonic()
+        assert "nested deeper" in said(tmp_path, text)[0]
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("part", ['a\\"', '"""\n', "'''", '"a\n', "[", "=", "[[rule]]\n", '\\"""'])
+def test_what_is_no_toml_is_refused_in_time(tmp_path: Path, part: str) -> None:
+    """Whatever is begun and not ended, the time grows with the text, not with its square."""
+    started = time.monotonic()
+    assert said(tmp_path, 'x = """' + part * (200_000 // len(part)))
+    assert said(tmp_path, part * (200_000 // len(part)))
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("tool", ["t{}", "t"])
+def test_a_large_file_is_checked_in_time(tmp_path: Path, tool: str) -> None:
+    """4,000 rules, about as many tools or about one, take seconds."""
+    rules = [f'[[rule]]\ntool="{tool.format(n)}"\neffect="allow"\nwhen.x.equals={n}\n' for n in range(4000)]
+    started = time.monotonic()
+    assert said(tmp_path, 'default="deny"\n' + "".join(rules)) == []
+    assert time.monotonic() - started < 10
