@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from smolagents import CodeAgent, PythonInterpreterTool
 from tests.conftest import MakeExecutor
 
 from smolagents_hardened import ConfigError, Decision, HardenedExecutor, Limits, ToolCall
-from smolagents_hardened.config import Options, from_options, imported
+from smolagents_hardened.config import Options, from_options
 
 
 def allow(call: ToolCall) -> Decision:
@@ -32,6 +33,9 @@ def allow(call: ToolCall) -> Decision:
         ({"governance": "no_such_module:hook"}, "cannot be imported"),
         ({"governance": "smolagents_hardened:nothing"}, "has no 'nothing'"),
         ({"governance": "just words"}, "neither a policy file"),
+        ({"approver": "termnal"}, "approver 'termnal' is neither 'terminal' nor an import string"),
+        ({"approver": "no_such_module:ask"}, "approver 'no_such_module:ask': .* cannot be imported"),
+        ({"prices": "smolagents_hardened:nothing"}, "prices .* has no 'nothing'"),
         ({"governance": 5}, "hook"),
         ({"audit": "/no/such/place/audit.jsonl"}, "does not exist"),
         ({"additional_functions": {"f": 3}}, "'f' is not callable"),
@@ -108,7 +112,16 @@ def test_hooks_come_in_every_form(tmp_path: Path) -> None:
 
 def test_an_import_string_names_an_object() -> None:
     """pkg.mod:name gives the object itself."""
-    assert imported("smolagents_hardened:Limits") is Limits
+    assert from_options([], Options(governance="tests.test_config:allow")).charter.hooks == (allow,)
+
+
+@pytest.mark.parametrize("wrong", ["false", "no", None, 0, [0]])
+@pytest.mark.parametrize("name", [one.name for one in fields(Options) if isinstance(one.default, bool)])
+def test_what_is_true_or_false_is_nothing_else(name: str, wrong: object) -> None:
+    """A text from JSON, YAML or the environment would count as true, and switch on what it says is off."""
+    with pytest.raises(ConfigError, match=f"{name} must be true or false"):
+        from_options([], Options(**{name: wrong}))  # type: ignore[arg-type]
+    from_options([], Options(**{name: False}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,10 @@ class Interrupt:
         interrupt_below(self.agent.managed_agents)
 
 
+# smolagents writes the additional_args of a run behind its task: data, which nobody has vouched for.
+_ADDITIONAL = "\nYou have been provided with these additional arguments, that you can access directly using the keys as"
+
+
 class AgentSteps:
     """The step callback of one agent under one governor. `name` is the one that its budgets know.
 
@@ -75,7 +79,7 @@ class AgentSteps:
                 if not getattr(self._agent, "interrupt_switch", False):
                     self._clear()
                 if self._begins:
-                    self._governor.begin(self._name, task.task)
+                    self._governor.begin(self._name, task.task.partition(_ADDITIONAL)[0])
             elif self._is_over:
                 self._clear()
 

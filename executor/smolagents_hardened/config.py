@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib import import_module
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -20,9 +19,6 @@ from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.files import inputs
 from smolagents_hardened.files.wishes import OutputWish, output_wish
 from smolagents_hardened.governance.charter import Charter, Wishes, charter
-from smolagents_hardened.governance.hooks import as_hook
-from smolagents_hardened.governance.reload import SUFFIXES as POLICY_SUFFIXES
-from smolagents_hardened.governance.reload import PolicyFile
 from smolagents_hardened.limits import Limits
 
 BACKENDS = ("auto", "native", "docker")
@@ -63,20 +59,10 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What HardenedExecutor accepts by keyword, unchecked."""
+class Options(Wishes):
+    """What HardenedExecutor accepts by keyword, unchecked; with what its charter is made of."""
 
     backend: str | Backend = "auto"
-    governance: object = None
-    audit: str | Path | None = None
-    audit_options: Mapping[str, object] | None = None  # fsync, sign_key, sign_every, rotate_bytes, redact ...
-    approver: object = None  # "terminal", an Approver or a callable
-    hook_timeout_s: float | None = None
-    judges_managed: bool = True  # our hooks are asked about the calls of managed agents, too
-    delegation: object = None  # scope, budgets, expires
-    budgets: object = None
-    prices: object = None
-    shadow: bool = False  # hooks are asked and recorded, without effect
     limits: Limits | Mapping[str, object] | None = None
     gate: str = "standard"
     require: Sequence[str] | str | None = None
@@ -95,12 +81,13 @@ class Options:
 
 def from_options(authorized: Sequence[str], options: Options) -> Config:
     """Check every option. Raises ConfigError that names the option and says what it may be; nothing is started."""
+    _refuse_other_than_booleans(options)
     limits, wall_s = _limits(options)
     print_characters = options.max_print_outputs_length
     return Config(
         authorized=_authorized(authorized),
         backend=_backend(options.backend),
-        charter=_charter(options),
+        charter=charter(options),
         limits=limits,
         wall_s=wall_s,
         gate=_gate(options.gate),
@@ -125,6 +112,14 @@ def refuse_unknown(options: Mapping[str, object]) -> None:
     for name in options:
         if name not in known:
             raise ConfigError(f"unknown option {name!r} in executor_kwargs; known options: {', '.join(known)}")
+
+
+def _refuse_other_than_booleans(options: Options) -> None:
+    """A text like "false" would be taken for true."""
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if isinstance(one.default, bool) and not isinstance(value, bool):
+            raise ConfigError(f"{one.name} must be true or false, not {value!r}")
 
 
 def _authorized(modules: Sequence[str]) -> tuple[str, ...]:
@@ -169,75 +164,6 @@ def _limits(options: Options) -> tuple[Limits, float | None]:
     return limits, limits.wall_s
 
 
-def _charter(options: Options) -> Charter:
-    approver, prices = options.approver, options.prices
-    return charter(
-        Wishes(
-            hooks=_hooks(options.governance),
-            audit=_audit(options.audit),
-            audit_options=_audit_options(options.audit_options),
-            approver=imported(approver) if isinstance(approver, str) and approver != "terminal" else approver,
-            hook_timeout_s=options.hook_timeout_s,
-            judges_managed=options.judges_managed,
-            delegation=options.delegation,
-            budgets=options.budgets,
-            prices=imported(prices) if isinstance(prices, str) else prices,
-            shadow=options.shadow,
-        )
-    )
-
-
-def _audit_options(options: Mapping[str, object] | None) -> Mapping[str, object] | None:
-    """As given, with sinks in the place of their import strings."""
-    if options is None or "sinks" not in options:
-        return options
-    sinks = options["sinks"]
-    listed = sinks if isinstance(sinks, list | tuple) else [sinks]
-    return {**options, "sinks": [imported(sink) if isinstance(sink, str) else sink for sink in listed]}
-
-
-def _hooks(governance: object) -> tuple[object, ...]:
-    if governance is None:
-        return ()
-    if isinstance(governance, list | tuple):
-        return tuple(_hook(one) for one in governance)
-    return (_hook(governance),)
-
-
-def _hook(governance: object) -> object:
-    if isinstance(governance, str | Path):
-        text = str(governance)
-        if text.endswith(POLICY_SUFFIXES) or isinstance(governance, Path):
-            return PolicyFile(text)
-        governance = imported(text)
-    as_hook(governance)  # raises ConfigError for what is no hook
-    return governance
-
-
-def imported(text: str) -> object:
-    """The object that an import string "pkg.mod:name" names."""
-    module_name, colon, name = text.partition(":")
-    if not colon or not module_name or not name:
-        raise ConfigError(
-            f"{text!r} is neither a policy file ({', '.join(POLICY_SUFFIXES)}) nor an import string 'pkg.mod:name'"
-        )
-    try:
-        return cast(object, getattr(import_module(module_name), name))
-    except ImportError as error:
-        raise ConfigError(f"governance {text!r}: module {module_name!r} cannot be imported: {error}") from error
-    except AttributeError as error:
-        raise ConfigError(f"governance {text!r}: module {module_name!r} has no {name!r}") from error
-
-
-def _audit(path: str | Path | None) -> Path | None:
-    if path is None:
-        return None
-    audit = Path(path)
-    if not audit.parent.is_dir():
-        raise ConfigError(f"audit: the directory {str(audit.parent)!r} does not exist; create it first")
-    return audit
-
-
 def _gate(gate: str) -> Gate:
     if gate not in GATES:
         raise ConfigError(f"gate must be one of {', '.join(GATES)}, not {gate!r}")
@@ -257,8 +183,6 @@ def _required(require: Sequence[str] | str | None) -> frozenset[str]:
 
 
 def _profile(options: Options) -> str:
-    if not isinstance(options.processes, bool):
-        raise ConfigError(f"processes must be True or False, not {options.processes!r}")
     if options.require != BARE:
         return "processes" if options.processes else "default"
     if isinstance(options.backend, str) and options.backend not in ("auto", "native"):

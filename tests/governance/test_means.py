@@ -12,7 +12,7 @@ from tests.governance.governed import bench, check, code_call, tool_call
 
 from smolagents_hardened.errors import ConfigError, RunStopped
 from smolagents_hardened.governance.budget import Budget
-from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.delegation import Delegation, Grant
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.hooks import Decision
@@ -224,7 +224,9 @@ def test_a_delegation_expires() -> None:
         assert code(it.serve()) == "ok"
         now[0] = 100.0
         assert code(it.serve()) == "delegation_expired"
-        assert it.governor.judge_code(code_call()).code == "delegation_expired"  # type: ignore[union-attr]
+        with pytest.raises(RunStopped, match="expired"):
+            it.governor.judge_code(code_call())
+        assert it.last()["code"] == "delegation_expired"
 
 
 def test_a_delegation_that_ends_while_a_person_thinks_has_ended() -> None:
@@ -238,6 +240,70 @@ def test_a_delegation_that_ends_while_a_person_thinks_has_ended() -> None:
     with bench(lambda call: Decision.ask("?"), grant=own, approver=approver) as it:
         assert code(it.serve()) == "delegation_revoked"
         assert it.tool.calls == []
+
+
+@pytest.mark.parametrize("answer", [True, Decision.respond("the answer")], ids=["allowed", "answered"])
+@pytest.mark.parametrize("is_revoked", [True, False])
+def test_no_answer_counts_under_a_grant_that_has_ended_meanwhile(answer: object, is_revoked: bool) -> None:
+    """Neither a snippet nor an answer in the tool's place: the grants are looked at after every wait."""
+
+    class Asks:
+        def before_tool_call(self, _: object) -> Decision:
+            return Decision.ask("?")
+
+        def before_code(self, _: object) -> Decision:
+            return Decision.ask("?") if answer is True else Decision.allow()
+
+    own = Grant(Delegation())
+
+    def approver(_: object) -> object:
+        if is_revoked:
+            own.revoke("changed my mind")
+        return answer
+
+    with bench(Asks(), grant=own, approver=approver) as it:
+        assert code(it.serve()) == ("delegation_revoked" if is_revoked else "ok")
+    own = Grant(Delegation())
+    with bench(Asks(), grant=own, approver=approver) as it:
+        if is_revoked and answer is True:
+            with pytest.raises(RunStopped, match="changed my mind"):
+                it.governor.judge_code(code_call())
+        else:
+            assert it.governor.judge_code(code_call()) is None
+
+
+@pytest.mark.parametrize("reason", [None, 3])
+def test_a_revocation_needs_a_reason(reason: object) -> None:
+    """None would stand for a grant that was not revoked."""
+    with pytest.raises(ConfigError, match="reason"):
+        Grant(Delegation()).revoke(reason)  # type: ignore[arg-type]
+
+
+def test_used_up_tool_time_can_still_be_said() -> None:
+    """With `stop` the next call ends the run, but not a snippet that makes none, nor the final answer."""
+    with bench(budgets=(Budget(wall_s=0.01, exhausted="stop"),)) as it:
+        it.governor.serve(tool_call(), dict, lambda _: time.sleep(0.02))
+        assert it.governor.judge_code(code_call()) is None
+        assert code(it.governor.serve(tool_call("final_answer"), dict, it.tool)) == "ok"
+        with pytest.raises(RunStopped):
+            it.serve()
+
+
+def test_hooks_and_records_know_the_delegation_of_a_snippet() -> None:
+    """A hook that judges code sees under which grants it would run."""
+    seen: list[tuple[str, ...]] = []
+
+    class Looks:
+        def before_tool_call(self, _: object) -> Decision:
+            return Decision.allow()
+
+        def before_code(self, asked: CodeCall) -> Decision:
+            seen.append(asked.grants)
+            return Decision.allow()
+
+    with bench(Looks(), grant=Grant(Delegation(id="boss"))) as it:
+        it.governor.judge_code(code_call())
+    assert seen == [("boss",)]
 
 
 def test_revocation_cascades() -> None:
@@ -290,6 +356,14 @@ def test_a_failed_charge_leaves_the_others_untouched() -> None:
         for _ in range(3):
             it.serve()
     assert top.meter.left()[0]["used_calls"] == 1
+
+
+@pytest.mark.parametrize("expires", [True, float("nan"), 10**400, "2030-01-01", [1]])
+def test_an_end_that_is_no_time_is_refused(expires: object) -> None:
+    """However the delegation is made; a text is made a number once."""
+    with pytest.raises(ConfigError, match="expires"):
+        Delegation(expires=expires)  # type: ignore[arg-type]
+    assert Delegation(expires="2030-01-01T00:00:00+00:00").expires == 1893456000.0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -10,21 +10,18 @@ import fnmatch
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any, Literal
+from numbers import Integral, Real
+from typing import Literal
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
 from smolagents_hardened.governance.hooks import Decision
 
-# What one call costs, in whatever unit the budgets use: a price (or a function of the call) for each tool, or one
-# function for all. The table may also price each token of a model, under names that no tool can have.
-Price = Callable[[ToolCall], float | Decimal]
-Prices = Mapping[str, "float | Price"] | Price
-INPUT, OUTPUT = "model:input", "model:output"
 LIMITS = ("calls", "wall_s", "cost", "tokens")
+_NOTHING = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name in (*LIMITS, "every_s"):
-            _check_amount(name, getattr(self, name))
+            object.__setattr__(self, name, _amount(name, getattr(self, name)))
         if all(getattr(self, name) is None for name in LIMITS):
             raise ConfigError(f"say at least one of {', '.join(LIMITS)}")
         if self.tokens is not None and (self.tool != "*" or self.per == "tool"):
@@ -89,16 +86,37 @@ class Budget:
         return {name: getattr(self, name) for name in default if getattr(self, name) != default[name]}
 
 
-def _check_amount(name: str, value: object) -> None:
-    if value is not None and not is_amount(value):
+def _amount(name: str, value: object) -> int | float | None:
+    """The plain number, whatever type it came as."""
+    if value is None:
+        return None
+    if not is_amount(value):
         raise ConfigError(f"{name} must be a number from 0 on, not {value!r}")
-    if name in ("calls", "tokens") and not isinstance(value, int | None):
+    if isinstance(value, Integral):
+        return int(value)
+    if name in ("calls", "tokens"):
         raise ConfigError(f"{name} must be a whole number, not {value!r}")
+    return float(value)  # type: ignore[arg-type]  # `is_amount` has said that it is a number
+
+
+def exact(value: object) -> Decimal | None:
+    """A finite number from 0 on, of whatever type, as it is written; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        return None
+    try:
+        if isinstance(value, Integral):
+            made = Decimal(int(value))
+        else:
+            # Through its decimal text: ten calls of 0.1 are to cost 1, which binary fractions would not give.
+            made = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+        return made if made >= 0 and math.isfinite(made) else None
+    except (ArithmeticError, ValueError):  # beyond what a float can hold; NaN
+        return None
 
 
 def is_amount(value: object) -> bool:
     """Whether it is a finite number from 0 on."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return exact(value) is not None
 
 
 @dataclass(slots=True)
@@ -167,10 +185,12 @@ class Meter:
                 used.tokens += tokens
 
     def overdrawn(self, agent: str) -> Decision | None:
-        """A stop when an agent has nothing left for what its budgets would end the run for; no call is needed."""
+        """A stop when an agent's model has used up what its budgets would end the run for; no call is needed. Tool time
+        is used by calls, and each of those is judged: who has none left may still say so.
+        """
         with self._lock:
             for budget, used in self._counting("", agent):
-                what = _spent(budget, used, Decimal(0)) if budget.exhausted == "stop" else None
+                what = _spent(budget, used, _NOTHING) if budget.exhausted == "stop" else None
                 if what is not None:
                     return Decision.stop(budget.reason or f"the budget of {what} is used up")
         return None
@@ -226,14 +246,14 @@ def _exhausted(budget: Budget, used: _Used, cost: Decimal, now: float) -> str | 
             return f"{budget.calls} calls in {budget.every_s:g} s"
     elif budget.calls is not None and used.calls + 1 > budget.calls:
         return f"{budget.calls} calls"
+    if budget.wall_s is not None and used.wall_s >= budget.wall_s:
+        return f"{budget.wall_s:g} s of tool time"
     return _spent(budget, used, cost)
 
 
 def _spent(budget: Budget, used: _Used, cost: Decimal) -> str | None:
-    if budget.cost is not None and used.cost + cost > _exact(budget.cost):
+    if budget.cost is not None and used.cost + cost > (exact(budget.cost) or 0):
         return f"{budget.cost:g} of cost"
-    if budget.wall_s is not None and used.wall_s >= budget.wall_s:
-        return f"{budget.wall_s:g} s of tool time"
     if budget.tokens is not None and used.tokens >= budget.tokens:
         return f"{budget.tokens} tokens"
     return None
@@ -248,29 +268,3 @@ def _whom(budget: Budget, call: ToolCall) -> str:
             return f"tool {call.tool!r}"
         case _:
             return tools
-
-
-def price(prices: Prices | None, call: ToolCall) -> Decimal:
-    """What one call costs. Raises ValueError for a price that is no number from 0 on."""
-    if prices is None:
-        return Decimal(0)
-    one = prices if callable(prices) else prices.get(call.tool, 0)
-    cost: object = one(call) if callable(one) else one
-    if isinstance(cost, Decimal) and cost.is_finite() and cost >= 0:
-        return cost
-    if not is_amount(cost):
-        raise ValueError(f"the price of {call.tool} is {cost!r}, not a number from 0 on")
-    return _exact(cost)  # type: ignore[arg-type]  # `is_amount` has said that it is a number
-
-
-def token_price(prices: Prices | None, input_tokens: int, output_tokens: int) -> Decimal:
-    """What a model's tokens cost, by the table's prices for one token each."""
-    if prices is None or callable(prices):
-        return Decimal(0)
-    each: list[Any] = [prices.get(name, 0) for name in (INPUT, OUTPUT)]  # numbers: the charter has checked them
-    return _exact(each[0]) * input_tokens + _exact(each[1]) * output_tokens
-
-
-def _exact(amount: float) -> Decimal:
-    # Through its decimal text: ten calls of 0.1 are to cost 1, which binary fractions would not give.
-    return Decimal(repr(amount))

@@ -61,6 +61,7 @@ class CodeCall:
     delegation: tuple[str, ...]
     code: str
     digest: str
+    grants: tuple[str, ...] = ()  # ids of the delegations it runs under, outermost first; the governor fills them in
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class CedarPolicy:
         self._authorize = cedar.is_authorized
         self._policies = cedar.PolicySet.from_str(text)
         self._notes = notes
-        self._asks_what_is_known = "known" in text
+        self.asks_what_is_known = "known" in text
         self._names_final_answer = json.dumps(FINAL_ANSWER) in text
 
     @classmethod
@@ -108,7 +108,7 @@ class CedarPolicy:
         return f"{name} (policy {number + 1})" if name else f"policy {number + 1}"
 
     def _context(self, call: ToolCall) -> dict[str, object]:
-        known = call.arguments.items() if self._asks_what_is_known else ()
+        known = call.arguments.items() if self.asks_what_is_known else ()
         return {
             "arguments": _value(call.arguments),
             "labels": sorted(call.labels),

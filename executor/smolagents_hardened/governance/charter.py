@@ -9,18 +9,23 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 from smolagents_hardened.audit.keeping import Keeping
 from smolagents_hardened.audit.redact import Redactor
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.approval import as_approver
-from smolagents_hardened.governance.budget import INPUT, OUTPUT, Budget, Prices, is_amount
+from smolagents_hardened.governance.authority import Authority, Prices
+from smolagents_hardened.governance.budget import Budget
 from smolagents_hardened.governance.delegation import Delegation, Grant
-from smolagents_hardened.governance.governor import Authority, Governor
+from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.hooks import as_hook, shadow
+from smolagents_hardened.governance.purse import table
+from smolagents_hardened.governance.reload import SUFFIXES, PolicyFile
 from smolagents_hardened.governance.terminal import TerminalApprover
 
 
@@ -49,18 +54,18 @@ class Charter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What was asked for, unchecked; import strings are resolved already."""
+    """What a user may ask for by keyword, unchecked."""
 
-    hooks: tuple[object, ...] = ()
-    audit: Path | None = None
-    audit_options: Mapping[str, object] | None = None
-    approver: object = None
+    governance: object = None  # a hook, a policy file, an import string of a hook, or a list of these
+    audit: str | Path | None = None
+    audit_options: Mapping[str, object] | None = None  # fsync, sign_key, sign_every, rotate_bytes, redact ...
+    approver: object = None  # "terminal", an import string, an Approver or a callable
     hook_timeout_s: float | None = None
-    judges_managed: bool = True
-    delegation: object = None
+    judges_managed: bool = True  # our hooks are asked about the calls of managed agents, too
+    delegation: object = None  # scope, budgets, expires
     budgets: object = None
     prices: object = None
-    shadow: bool = False
+    shadow: bool = False  # hooks are asked and recorded, without effect
 
 
 def charter(wishes: Wishes) -> Charter:
@@ -68,9 +73,12 @@ def charter(wishes: Wishes) -> Charter:
     keeping, redactor = audit_settings(wishes.audit_options or {})
     if wishes.audit is None and keeping.needs_file:
         raise ConfigError("audit_options: fsync, rotate_bytes, sign_key need a file: give audit='audit.jsonl' as well")
+    governance = wishes.governance
+    asked = governance if isinstance(governance, list | tuple) else () if governance is None else (governance,)
+    hooks = tuple(_hook(one) for one in asked)
     return Charter(
-        hooks=tuple(shadow(hook) for hook in wishes.hooks) if wishes.shadow else wishes.hooks,
-        audit=wishes.audit,
+        hooks=tuple(shadow(hook) for hook in hooks) if wishes.shadow else hooks,
+        audit=_audit(wishes.audit),
         keeping=keeping,
         redactor=redactor,
         authority=Authority(
@@ -82,6 +90,38 @@ def charter(wishes: Wishes) -> Charter:
             prices=_prices(wishes.prices),
         ),
     )
+
+
+def _hook(governance: object) -> object:
+    if isinstance(governance, str | Path):
+        text = str(governance)
+        if text.endswith(SUFFIXES) or isinstance(governance, Path):
+            return PolicyFile(text)
+        governance = _imported("governance", text, f"a policy file ({', '.join(SUFFIXES)})")
+    as_hook(governance)  # raises ConfigError for what is no hook
+    return governance
+
+
+def _imported(option: str, text: str, otherwise: str) -> object:
+    """The object that an import string "pkg.mod:name" names."""
+    module_name, colon, name = text.partition(":")
+    if not colon or not module_name or not name:
+        raise ConfigError(f"{option} {text!r} is neither {otherwise} nor an import string 'pkg.mod:name'")
+    try:
+        return cast(object, getattr(import_module(module_name), name))
+    except ImportError as error:
+        raise ConfigError(f"{option} {text!r}: module {module_name!r} cannot be imported: {error}") from error
+    except AttributeError as error:
+        raise ConfigError(f"{option} {text!r}: module {module_name!r} has no {name!r}") from error
+
+
+def _audit(path: str | Path | None) -> Path | None:
+    if path is None:
+        return None
+    audit = Path(path)
+    if not audit.parent.is_dir():
+        raise ConfigError(f"audit: the directory {str(audit.parent)!r} does not exist; create it first")
+    return audit
 
 
 def audit_settings(options: Mapping[str, object]) -> tuple[Keeping, Redactor]:
@@ -104,8 +144,9 @@ def audit_settings(options: Mapping[str, object]) -> tuple[Keeping, Redactor]:
     elif "sign_every" in options:
         raise ConfigError("audit_options: sign_every needs sign_key")
     if "sinks" in given:
-        sinks = given["sinks"]
-        given["sinks"] = tuple(sinks) if isinstance(sinks, Sequence) else (sinks,)
+        listed = given["sinks"] if isinstance(given["sinks"], list | tuple) else [given["sinks"]]
+        named = [_imported("audit_options: sink", sink, "a sink") if isinstance(sink, str) else sink for sink in listed]
+        given["sinks"] = tuple(named)
     return Keeping(**given), redactor  # type: ignore[arg-type]  # Keeping checks each
 
 
@@ -113,7 +154,7 @@ def _approver(approver: object) -> object:
     if approver == "terminal":
         return TerminalApprover()
     if isinstance(approver, str):
-        raise ConfigError(f"approver is 'terminal', an import string or an approver, not {approver!r}")
+        approver = _imported("approver", approver, "'terminal'")
     if approver is not None:
         as_approver(approver)
     return approver
@@ -143,12 +184,11 @@ def _grant(delegation: object) -> Grant | None:
 
 
 def _prices(prices: object) -> Prices | None:
+    if isinstance(prices, str):
+        prices = _imported("prices", prices, "a table")
     if prices is None or callable(prices):
         return prices
     if not isinstance(prices, Mapping):
         raise ConfigError(f"prices is a table of tool and number, or a function of the call, not {prices!r}")
-    for tool, price in prices.items():
-        is_function = callable(price) and tool not in (INPUT, OUTPUT)
-        if not is_function and not is_amount(price):
-            raise ConfigError(f"prices: {tool} costs {price!r}, which is no number from 0 on")
+    table(prices)
     return dict(prices)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance import cedar
-from smolagents_hardened.governance.budget import INPUT, OUTPUT
 from smolagents_hardened.governance.call import FINAL_ANSWER
 from smolagents_hardened.governance.policy import Contents, compile_policy
 from smolagents_hardened.governance.policy_file import read, read_text
+from smolagents_hardened.governance.purse import INPUT, OUTPUT
 from smolagents_hardened.governance.rules import EFFECTS, Faults, Rule, is_glob
 
 Place = tuple[str, str | int]  # of a member: the key at the top, and the place (from 0) or name below it

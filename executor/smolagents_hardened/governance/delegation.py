@@ -8,6 +8,7 @@ of them: so scopes intersect, the smallest budget and the earliest end count, an
 from __future__ import annotations
 
 import fnmatch
+import math
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,15 +16,17 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 
-from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.errors import ConfigError, RunStopped
 from smolagents_hardened.governance.budget import Budget, Meter
-from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
 from smolagents_hardened.governance.hooks import Decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delegation:
-    """`scope`: names or globs of tools; `expires`: seconds since 1970. `id` is for the trail; random unless given."""
+    """`scope`: names or globs of tools; `expires`: seconds since 1970, made of an ISO 8601 text with its offset where
+    that is given. `id` is for the trail; random unless given. Raises ConfigError.
+    """
 
     scope: tuple[str, ...] = ("*",)
     budgets: tuple[Budget, ...] = ()
@@ -39,10 +42,11 @@ class Delegation:
             raise ConfigError("delegation: budgets is a list of budgets")
         if not isinstance(self.id, str) or not self.id:
             raise ConfigError("delegation: id is a text")
+        object.__setattr__(self, "expires", _seconds(self.expires))
 
     @classmethod
     def from_mapping(cls, raw: object) -> Delegation:
-        """Build from plain data; `expires` may be an ISO 8601 text with its offset. Raises ConfigError."""
+        """Build from plain data. Raises ConfigError."""
         if isinstance(raw, Delegation):
             return raw
         if not isinstance(raw, Mapping):
@@ -57,12 +61,11 @@ class Delegation:
             one if isinstance(one, Budget) else Budget.from_mapping(one)
             for one in _listed(raw.get("budgets", []), "budgets")
         )
-        made["expires"] = _seconds(raw.get("expires"))
         return cls(**made)
 
     def covers(self, tool: str) -> bool:
-        """Whether the tool is within the scope."""
-        return any(fnmatch.fnmatchcase(tool, pattern) for pattern in self.scope)
+        """Whether the tool is within the scope; `final_answer` is: who may do nothing else may still say so."""
+        return tool == FINAL_ANSWER or any(fnmatch.fnmatchcase(tool, pattern) for pattern in self.scope)
 
     def told(self) -> dict[str, object]:
         """What the trail says of it."""
@@ -81,15 +84,26 @@ def _listed(value: object, name: str) -> tuple[object, ...]:
 
 
 def _seconds(value: object) -> float | None:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
+    if value is None:
+        return None
     try:
-        when = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None:
+        if isinstance(value, str):
+            when = datetime.fromisoformat(value)
+            seconds = math.nan if when.tzinfo is None else when.timestamp()
+        else:
+            seconds = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # or TypeError
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
         raise ConfigError(f"delegation: expires is seconds since 1970 or ISO 8601 with an offset, not {value!r}")
-    return when.timestamp()
+    return seconds
+
+
+ENDED = ("delegation_revoked", "delegation_expired")  # the codes of Grant.standing
+
+
+class DelegationEnded(RunStopped):
+    """An agent's leave was revoked or is over: its work ends. A manager whose own leave stands goes on."""
 
 
 class Grant:
@@ -107,7 +121,12 @@ class Grant:
         return Grant(delegation, self)
 
     def revoke(self, reason: str) -> None:
-        """From now on nothing is allowed under this grant, nor under any made from it. The first reason stands."""
+        """From now on nothing is allowed under this grant, nor under any made from it. The first reason stands.
+
+        Raises ConfigError for a reason that is no text.
+        """
+        if not isinstance(reason, str):
+            raise ConfigError(f"a revocation needs a reason, a text, not {reason!r}")
         with self._lock:
             if self._revoked is None:
                 self._revoked = reason

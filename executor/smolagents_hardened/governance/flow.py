@@ -1,36 +1,50 @@
 """What may have flowed into a call, at the granularity that can be known: labels of results, and known texts.
 
-The box is opaque: once a result has gone in, anything that comes out may depend on it. So labels belong to the run, not
+The box is opaque: once a result has gone in, anything that comes out may depend on it. So labels belong to the box, not
 to values: **after** one result with a label, every later call carries that label, and nothing takes it away. That is
 coarse and safe. It does not track single values, and it cannot see what a model concludes from what it read.
 
 `is_known` is the finer question a rule can ask about one argument: does it occur in the task, or in a trusted result?
-A result is trusted if nothing untrusted came before it, or if every argument of its call was known itself (or else
-any tool that gives its arguments back would launder them).
+Nothing labelled `untrusted` is trusted, and nothing at all from the moment on that a tool was given what may have been
+untrusted (`spread`): it may come back from any tool, at any time.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections import deque
 from pathlib import PurePath
 
+from smolagents_hardened.governance.leaves import leaves
+
 UNTRUSTED = "untrusted"
+SPREAD = "spread"
+NO_LABELS: frozenset[str] = frozenset()
 # Texts kept for `is_known`: beyond these the oldest are forgotten, and what only they held is unknown again.
 MAX_CHARS = 1_000_000
 MAX_TEXTS = 2_000  # of one result
-_MAX_DEPTH = 16
+_KEPT_EACH = 32  # what it takes to keep one text, in characters
+_DONE_EACH = 500  # what it takes to look at one text or at one place, in characters that are searched meanwhile
+# Characters searched for one answer, in at most 3 ns each. Code in the box chooses what is looked up, and the box's
+# clock stands still: beyond this the answer is no.
+_MAX_WORK = 50_000_000
+_MAX_BITS = 4_096  # of a whole number: longer ones are slow to write out
+_JOINERS = ".,-_@+"
+_LONGEST_JOIN = 16
 
 
 class Flow:
-    """The labels and the trusted texts of one run. Any thread may call it."""
+    """The labels and the trusted texts of one box. Any thread may call it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._labels: frozenset[str] = frozenset()
-        self._task: tuple[str, ...] = ()
-        self._texts: list[str] = []
+        self._labels = NO_LABELS
+        self._seen: dict[str, int] = {}  # label -> the moment it last came in
+        self.moment = 0  # counts what came in with labels
+        self._task = ""
+        self._texts: deque[str] = deque()
         self._chars = 0
+        self._source: str | None = None  # task and texts in one; None once they have changed
 
     @property
     def labels(self) -> frozenset[str]:
@@ -39,78 +53,82 @@ class Flow:
 
     def begin(self, task: str) -> None:
         """The task that the person gave: known from the start. A new one takes the place of the old."""
-        self._task = (task,)
+        with self._lock:
+            self._task, self._source = task, None
 
     def mark(self, labels: frozenset[str]) -> None:
-        """A result with these labels has gone into the box."""
-        if not labels <= self._labels:
+        """Something with these labels has gone into the box."""
+        if labels:
             with self._lock:
+                self.moment += 1
+                self._seen |= dict.fromkeys(labels, self.moment)
                 self._labels |= labels
 
-    def learn(self, value: object) -> None:
-        """The texts of a trusted result are known from now on."""
+    def since(self, moment: int) -> frozenset[str]:
+        """The labels that came in after this moment, whether they were there before or not."""
+        if moment == self.moment:
+            return NO_LABELS
         with self._lock:
-            for number, text in enumerate(_texts(value, 0)):
-                if number >= MAX_TEXTS:
-                    break
-                self._texts.append(text[:MAX_CHARS])
-                self._chars += len(self._texts[-1])
+            return frozenset(label for label, seen in self._seen.items() if seen > moment)
+
+    def learn(self, value: object) -> None:
+        """The texts of a trusted result are known from now on: of the first MAX_TEXTS, those not too long to keep."""
+        found = [text for text in map(_text, leaves(value, MAX_TEXTS)) if text and len(text) <= MAX_CHARS]
+        with self._lock:
+            self._source = None
+            self._texts += found
+            self._chars += sum(map(len, found)) + _KEPT_EACH * len(found)
             while self._chars > MAX_CHARS:
-                self._chars -= len(self._texts.pop(0))
+                self._chars -= len(self._texts.popleft()) + _KEPT_EACH
 
     def is_known(self, value: object) -> bool:
         """Whether every text and number in `value` stands, as a whole word, in the task or a trusted result."""
+        source, work = self._all(), _MAX_WORK
+        for leaf in leaves(value, _MAX_WORK // _DONE_EACH):
+            text = _text(leaf)
+            if text is None or "\0" in text:
+                return False
+            work -= len(source) + len(text)
+            work = _searched(text, source, work - _DONE_EACH) if text else work
+            if work <= 0:
+                return False
+        return True
+
+    def _all(self) -> str:
         with self._lock:
-            sources = (*self._task, *self._texts)
-        return all(_occurs(text, sources) for text in _texts(value, 0))
+            if self._source is None:
+                self._source = "\0".join((self._task, *self._texts))
+            return self._source
 
 
-def _texts(value: object, depth: int) -> Iterator[str]:
-    """Every text in a value; what cannot be looked into yields a text that occurs nowhere."""
-    try:
-        yield from _read(value, depth)
-    except Exception:  # noqa: BLE001  a result's own code (a closed shelf) must not hide that its tool has run
-        yield "\0"
+def _text(leaf: object) -> str | None:
+    """What is looked for: nothing ("") of None and truth values; None for what has no text that could be."""
+    if isinstance(leaf, str):
+        return leaf
+    if leaf is None or isinstance(leaf, bool):
+        return ""
+    if isinstance(leaf, float | PurePath) or (isinstance(leaf, int) and leaf.bit_length() <= _MAX_BITS):
+        return str(leaf)
+    return None
 
 
-def _read(value: object, depth: int) -> Iterator[str]:
-    if value is None or isinstance(value, bool):
-        return
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, int | float | PurePath):
-        yield str(value)
-    elif depth < _MAX_DEPTH and isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _texts(key, depth + 1)
-            yield from _texts(item, depth + 1)
-    elif depth < _MAX_DEPTH and isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from _texts(item, depth + 1)
-    else:
-        yield "\0"
-
-
-def _occurs(text: str, sources: tuple[str, ...]) -> bool:
-    if not text or "\0" in text:
-        return not text
-    return any(_is_word_of(text, source) for source in sources)
-
-
-def _is_word_of(text: str, source: str) -> bool:
-    """Whether it stands there with no letter or digit right before or behind: `evil.org` is not in `notevil.org`."""
+def _searched(text: str, source: str, work: int) -> int:
+    """The work that is left once the text was found as a whole word; 0 or less where it was not."""
+    signs = ".,+-" if text[0].isdigit() else ""  # what makes another number of it, with nothing before them
     start = source.find(text)
-    while start >= 0:
-        end = start + len(text)
-        is_cut = (start > 0 and _joins(source[start - 1], text[0])) or (
-            end < len(source) and _joins(source[end], text[-1])
-        )
-        if not is_cut:
-            return True
+    while start >= 0 and work > 0:
+        is_signed = start > 0 and source[start - 1] in signs
+        if not (is_signed or _is_inside(source, start) or _is_inside(source, start + len(text))):
+            return work
+        work -= _DONE_EACH
         start = source.find(text, start + 1)
-    return False
+    return 0
 
 
-def _joins(outside: str, inside: str) -> bool:
-    """Whether two characters belong to one word: letters and digits, and what holds names and addresses together."""
-    return outside.isalnum() and inside.isalnum()
+def _is_inside(source: str, place: int) -> bool:
+    """Whether a word goes on across this place: letters and digits on both sides, or with nothing but what holds names,
+    addresses and numbers together in between: `evil.org` is no word of `notevil.org`, `not-evil.org`, `evil.org.uk`.
+    """
+    before = source[max(place - _LONGEST_JOIN, 0) : place].rstrip(_JOINERS)
+    behind = source[place : place + _LONGEST_JOIN].lstrip(_JOINERS)
+    return before[-1:].isalnum() and behind[:1].isalnum()

@@ -6,20 +6,20 @@ back before its OUTCOME is, and what runs is the governor's own copy of what the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
 from smolagents_hardened.audit.trail import Trail
-from smolagents_hardened.errors import AuditError, RunStopped
-from smolagents_hardened.governance.after import Aftermath, review
+from smolagents_hardened.errors import AuditError, ConfigError, RunStopped
 from smolagents_hardened.governance.approval import Approval, as_approver
-from smolagents_hardened.governance.budget import Budget, Prices, token_price
+from smolagents_hardened.governance.asking import NoAnswer, answered, ask
+from smolagents_hardened.governance.authority import Authority
+from smolagents_hardened.governance.budget import exact
 from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
-from smolagents_hardened.governance.delegation import Delegation, Grant
+from smolagents_hardened.governance.delegation import ENDED, DelegationEnded, Grant
 from smolagents_hardened.governance.desk import CUT_SHORT, Desk
 from smolagents_hardened.governance.flow import Flow
 from smolagents_hardened.governance.hooks import Decision, Verdict, as_hook
@@ -27,47 +27,24 @@ from smolagents_hardened.governance.judge import Check, Judgement, Juror, edited
 from smolagents_hardened.governance.latch import Latch, refusal
 from smolagents_hardened.governance.ledger import Ledger
 from smolagents_hardened.governance.loop import LoopThread
-from smolagents_hardened.governance.served import Failed, Refused, Served, StillRunning, Value, rebuilt
-from smolagents_hardened.governance.standing import IN_FORCE, Charge, Standing, thinking
+from smolagents_hardened.governance.making import Case, Maker, Run
+from smolagents_hardened.governance.purse import Purse
+from smolagents_hardened.governance.served import Refused, Served
+from smolagents_hardened.governance.standing import (
+    IN_FORCE,
+    Account,
+    Charge,
+    Standing,
+    Stopwatch,
+    overdrawn,
+    refused_by,
+    thinking,
+)
 from smolagents_hardened.governance.verdicts import Opinion, strictest
-
-Run = Callable[[Mapping[str, object]], object]
 
 # A person who edits a call sees it again as long as a hook asks: that has to end.
 MAX_EDITS = 3
 _NOTHING = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
-    """What a governor may be given besides hooks; everything is optional.
-
-    `approver` answers asks (an Approver or a callable). `hook_timeout_s` limits each hook that has no limit of its
-    own. `grant` is what the agent was lent; `budgets` are for each of its runs, and `prices` is what its calls cost,
-    both beside those that policies bring along. `now` gives seconds since 1970. With `judges_managed` the hooks are
-    asked about the calls of managed agents, too, whatever governs those.
-    """
-
-    approver: object = None
-    hook_timeout_s: float | None = None
-    grant: Grant | None = None
-    budgets: tuple[Budget, ...] = ()
-    prices: Prices | None = None
-    now: Callable[[], float] = time.time
-    judges_managed: bool = True
-
-
-@dataclass(slots=True)
-class _Case:
-    """One call on its way: what was found out about it, under which grants and flows it is made, what it costs."""
-
-    judgement: Judgement
-    standing: Standing
-    charge: Charge = field(default_factory=lambda: Charge(()))
-
-    @property
-    def call(self) -> ToolCall:
-        return self.judgement.candidate.call
 
 
 class Governor:
@@ -97,12 +74,22 @@ class Governor:
         self._clock = clock
         self._concluded_at = -1  # the number of our record of an end, while it is the last one
         self._ledger = Ledger(trail, run_id)
-        self._prices = self._authority.prices
-        self._of_run: Grant | None = None  # the budgets of each run, once there are any
-        self.grant = self._authority.grant  # what the agent has, if anything: to pass on a part of it, or to revoke it
-        lineage = self.grant.lineage if self.grant is not None else ()
-        self._own = Standing(lineage, (self.flow,), self._jurors(hooks))
-        self._refresh(self._own, is_first=True)
+        self._maker = Maker(self._ledger, clock, self._authority)
+        jurors = self._jurors(hooks)
+        self._purse = Purse([juror.hook for juror in jurors], self._authority, self._ask)
+        self._told: tuple[Grant, ...] = ()  # our grants, as they are on record
+        unlent = replace(self._authority, grant=None, budgets=())
+        purse = Purse([juror.hook for juror in jurors], unlent, self._ask, is_shadow=True)
+        self._shadow = Standing((purse,), (Flow(),), jurors)
+        self._own = Standing((self._purse,), (self.flow,), jurors, self._shadow)
+        failed = self._put_in_force(self._own)
+        if failed is not None:
+            raise ConfigError(failed.reason)
+
+    @property
+    def grant(self) -> Grant | None:
+        """What the agent has, if anything: to pass on a part of it, or to revoke it."""
+        return self._purse.grants[-1] if self._purse.grants else None
 
     def serve(self, call: ToolCall, check: Check, run: Run) -> Served:
         """Judge one call and, if it stands, run it.
@@ -115,76 +102,64 @@ class Governor:
         was not run; only if the message says that it has run, its result is withheld); KeyboardInterrupt
         and SystemExit as they come. Nothing is run once a latch in force, or `latch`, is set.
         """
-        with self.latch.in_force():
-            return self._serve(call, check, run)
-
-    def _serve(self, call: ToolCall, check: Check, run: Run) -> Served:
-        standing = self._within()
-        case = _Case(Judgement.of(call, (standing.labels, standing.ids, standing.is_known)), standing)
-        judgement = case.judgement
-        try:
-            with thinking():
-                self._judge(case, check)
-        except (KeyboardInterrupt, SystemExit):
-            judgement.decision = CUT_SHORT
-            self._ledger.refusal(judgement)
-            raise
-        if judgement.is_refused:
-            self._ledger.refusal(judgement)
-            return _refused(judgement.decision)
-        self._ledger.intent(judgement)
-        if judgement.decision.verdict is Verdict.RESPOND:
-            return self._conclude(case, ToolOutcome("responded", judgement.decision.value), None)
-        return self._run(case, run)
+        with self.latch.in_force(), Stopwatch(self._clock):
+            standing, failed = self._within()
+            accounts = standing.accounts
+            ids = tuple([grant.delegation.id for grant, _ in accounts])
+            judgement = Judgement.of(call, (standing.labels, ids, standing.is_known))
+            if failed is not None:
+                judgement.decision = failed
+            rehearsal = standing.rehearsal
+            if rehearsal is not None:
+                judgement.rehearsed = rehearsal.labels, ids, rehearsal.is_known
+            return self._served(Case(judgement, standing, accounts, rehearsal), check, run)
 
     def judge_code(self, code: CodeCall) -> Refused | None:
         """Judge one snippet before it runs and record it; None lets it run. Raises RunStopped and AuditError."""
-        with self.latch.in_force():
-            return self._judge_code(code)
-
-    def _judge_code(self, code: CodeCall) -> Refused | None:
-        standing, opinions = self._within(), dict[int, Opinion]()
-        try:
-            refused = refusal()
-            refused = standing.standing(self._authority.now()) if refused is None else refused
-            refused = standing.overdrawn(code.agent) if refused is None else refused
-            with thinking():
-                opinions = judge_code(standing.jurors, code) if refused is None else {}
-                decision = self._code_decision(standing, code, opinions) if refused is None else refused
-            interrupted = refusal()
-            if interrupted is not None and decision.verdict is Verdict.ALLOW:
-                decision = interrupted
-        except (KeyboardInterrupt, SystemExit):
-            self._ledger.code(code, CUT_SHORT, tuple(opinions.values()), standing.ids)
-            raise
-        self._ledger.code(code, decision, tuple(opinions.values()), standing.ids)
-        return None if decision.verdict is Verdict.ALLOW else _refused(decision)
+        with self.latch.in_force(), Stopwatch(self._clock):
+            standing, decision = self._within()
+            accounts, opinions = standing.accounts, dict[int, Opinion]()
+            code = replace(code, grants=tuple([grant.delegation.id for grant, _ in accounts]))
+            try:
+                decision = self._may_not_go_on(accounts, code.agent) if decision is None else decision
+                with thinking():
+                    if decision is None:
+                        opinions = judge_code(standing.jurors, code)
+                        decision = self._code_decision(standing, code, opinions)
+                    if decision.verdict is Verdict.ALLOW:
+                        ended = self._may_not_go_on(accounts, code.agent)
+                        decision = decision if ended is None else ended
+            except (KeyboardInterrupt, SystemExit):
+                self._ledger.code(code, CUT_SHORT, tuple(opinions.values()), code.grants)
+                raise
+            self._ledger.code(code, decision, tuple(opinions.values()), code.grants)
+            return None if decision.verdict is Verdict.ALLOW else _refused(decision)
 
     def begin(self, agent: str, task: str) -> None:
         """The agent begins a run with this task: the budgets of a run are there anew. A grant is lent once, and stays
         used; so do labels, since the box may keep what it was given.
         """
         self.flow.begin(task)
-        meter = self._of_run.meter if self._of_run is not None else None
-        self._ledger.task(agent, task, meter.left() if meter is not None else ())
-        if meter is not None:
-            meter.begin()
+        self._ledger.task(agent, task, self._purse.begin())
+        for flow, purse in zip(self._shadow.flows, self._shadow.purses, strict=True):
+            flow.begin(task)
+            purse.begin()
 
     def spend(self, agent: str, tokens: tuple[int, int] | None, cost: Decimal = _NOTHING) -> None:
         """Charge what a model reports for a step, in and out (None: it reports nothing), and any other cost. What comes
         next sees it.
         """
-        cost += token_price(self._prices, *(tokens or (0, 0)))
-        for grant in self._own.within(IN_FORCE.get()).grants:
-            grant.meter.spend("", agent, cost=cost, tokens=sum(tokens or ()))
+        used = tokens or (0, 0)
+        for grant, purse in self._own.within(IN_FORCE.get()).accounts:
+            grant.meter.spend("", agent, cost=cost + purse.token_price(used), tokens=sum(used))
         told = {} if tokens is None else dict(zip(("input_tokens", "output_tokens"), tokens, strict=True))
-        self._ledger.usage(agent, told, float(cost))
+        self._ledger.usage(agent, told, float(cost + self._purse.token_price(used)))
 
     @property
     def counts_tokens(self) -> bool:
         """Whether a budget of ours can be used up by tokens: somebody has to report them."""
-        budgets = [budget for grant in self._own.grants for budget in grant.meter.budgets]
-        has_price = any(token_price(self._prices, *one) for one in ((1, 0), (0, 1)))
+        budgets = [budget for grant in self._purse.grants for budget in grant.meter.budgets]
+        has_price = any(self._purse.token_price(one) for one in ((1, 0), (0, 1)))
         return any(budget.tokens is not None or (has_price and budget.cost is not None) for budget in budgets)
 
     def interrupt(self, reason: str | None = None) -> None:
@@ -204,7 +179,7 @@ class Governor:
             return
         # A trail that cannot be written ends without this record, which is what its reader then sees.
         with suppress(AuditError):
-            self._ledger.end([row for grant in self._own.grants for row in grant.meter.left()])
+            self._ledger.end([row for grant in self._purse.grants for row in grant.meter.left()])
         self._concluded_at = self.trail.count
 
     def _jurors(self, hooks: Sequence[object]) -> tuple[Juror, ...]:
@@ -216,37 +191,66 @@ class Governor:
         limits = [authority.hook_timeout_s if hook.timeout_s is None else hook.timeout_s for hook in named]
         return tuple(Juror(*pair, approver, self.loop, desk) for pair in zip(named, limits, strict=True))
 
-    def _within(self) -> Standing:
-        """Ours, below that of the managers at work; what is in force is on record, and in use."""
-        outer = IN_FORCE.get()
-        standing = self._own.within(outer)
-        return self._own.within(outer) if self._refresh(standing) else standing
+    def _ask(self, function: Callable[[], object]) -> Decimal | RunStopped | NoAnswer | None:
+        """Call a price function in the same way as hooks."""
+        limit_s = self._authority.hook_timeout_s
+        return answered(lambda: exact(ask(function, self.loop, limit_s)), limit_s, "the price function")
 
-    def _for_managed(self, standing: Standing) -> Standing:
-        """What a managed agent works under, while a call of ours runs."""
-        return standing if self._authority.judges_managed else replace(standing, jurors=IN_FORCE.get().jurors)
+    def _within(self) -> tuple[Standing, Decision | None]:
+        """Ours, below that of the managers at work; and a denial where it cannot be told what is in force."""
+        standing = self._own.within(IN_FORCE.get())
+        return standing, self._put_in_force(standing)
 
-    def _refresh(self, standing: Standing, *, is_first: bool = False) -> bool:
-        """Put the policies in force on record, and budgets and prices of our own to use, where they have changed."""
-        if not self._ledger.policies([juror.hook for juror in standing.jurors]) and not is_first:
-            return False
-        hooks = [juror.hook for juror in self._own.jurors if not juror.hook.is_shadow()]
-        means = [hook.means() for hook in hooks if hook.means is not None]
-        own = self._authority.prices
-        if not callable(own):
-            self._prices = {tool: cost for one in means for tool, cost in one.prices.items()} | dict(own or {}) or None
-        budgets = (*self._authority.budgets, *(budget for one in means for budget in one.budgets))
-        is_new = self._of_run is None and bool(budgets)
-        if self._of_run is not None:
-            self._of_run.meter.adopt(budgets)
-        elif budgets:
-            self.grant = self._of_run = Grant(Delegation(budgets=budgets), self._authority.grant)
-            self._own = replace(self._own, grants=self.grant.lineage)
-        if is_new or (is_first and self._own.grants):
-            self._ledger.delegation(self._own.grants)
-        return True
+    def _put_in_force(self, standing: Standing) -> Decision | None:
+        """Policies that have changed are on record, and their means in use. Whoever notices it does so for all: a
+        manager's budgets are not to wait until its own next call.
+        """
+        try:
+            if self._ledger.policies(standing.hooks):
+                standing.expire()
+            standing.refresh()
+        except BaseException as error:  # rules and means that nobody can tell allow nothing
+            standing.expire()
+            if isinstance(error, AuditError | KeyboardInterrupt | SystemExit):
+                raise
+            if isinstance(error, RunStopped):
+                return Decision.stop(error.reason)
+            told = f"what is in force cannot be told: {type(error).__name__}"
+            return Decision.deny(told, code="hook_error:exception")
+        if self._purse.grants is not self._told:
+            self._told = self._purse.grants
+            if self._told:
+                self._ledger.delegation(self._told)
+        return None
 
-    def _judge(self, case: _Case, check: Check) -> None:
+    def _may_not_go_on(self, accounts: Sequence[Account], agent: str) -> Decision | None:
+        """A stop where a snippet could not so much as say why: its leave has ended, or its model has nothing left."""
+        interrupted = refusal()
+        if interrupted is not None:
+            return interrupted
+        refused = refused_by(accounts, self._authority.now())
+        return overdrawn(accounts, agent) if refused is None else replace(refused, verdict=Verdict.STOP)
+
+    def _served(self, case: Case, check: Check, run: Run) -> Served:
+        judgement = case.judgement
+        try:
+            with thinking():
+                self._judge(case, check)
+                if case.rehearsal is not None and not judgement.is_refused:
+                    self._rehearse(case, case.rehearsal)
+        except (KeyboardInterrupt, SystemExit):
+            judgement.decision = CUT_SHORT
+            self._ledger.refusal(judgement)
+            raise
+        if judgement.is_refused:
+            self._ledger.refusal(judgement)
+            return _refused(judgement.decision)
+        self._ledger.intent(judgement)
+        if judgement.decision.verdict is Verdict.RESPOND:
+            return self._maker.conclude(case, ToolOutcome("responded", judgement.decision.value), None)
+        return self._maker.make(case, run)
+
+    def _judge(self, case: Case, check: Check) -> None:
         """Delegation, budgets, hooks, people; in the end the budgets are charged. The judgement has the last word."""
         judgement = case.judgement
         if judgement.is_refused:
@@ -259,30 +263,40 @@ class Governor:
         if refused is None:
             judge(case.standing.jurors, judgement, check)
             judgement.decision = self._settled(case, check)
-            if not judgement.is_refused:
-                refused = refusal()
-            if refused is None and judgement.decision.verdict is Verdict.ALLOW:
-                refused = self._charged(case)
+            refused = None if judgement.is_refused else self._charged(case)
         if refused is not None:
             judgement.decision = refused
 
-    def _priced(self, case: _Case) -> Decision | None:
+    def _priced(self, case: Case) -> Decision | None:
         """Find out what the call costs as it stands."""
-        try:
-            call = case.call if self._prices is None else case.judgement.candidate.shown()
-            case.charge = Charge.of(case.standing, call, self._prices)
-        except Exception as error:  # noqa: BLE001  a call whose price nobody knows is not made
-            return Decision.deny(f"its price could not be found out: {type(error).__name__}", code="hook_error:price")
+        charge = Charge.of(case.accounts, case.call)
+        if isinstance(charge, Decision):
+            return charge
+        case.charge = charge
         return None
 
-    def _charged(self, case: _Case) -> Decision | None:
-        """Again, and now for good: a person may have thought for an hour, a hook may have changed the arguments."""
-        refused = case.standing.standing(self._authority.now())
-        if refused is None and case.judgement.requested is not None:
+    def _charged(self, case: Case) -> Decision | None:
+        """Again, and now for good: a person may have thought for an hour, a hook may have changed the arguments. What a
+        hook answers in the tool's place costs nothing, but needs the same leave.
+        """
+        interrupted = refusal()
+        refused = refused_by(case.accounts, self._authority.now()) if interrupted is None else interrupted
+        if refused is not None or case.judgement.decision.verdict is not Verdict.ALLOW:
+            return refused
+        if case.judgement.requested is not None:
             refused = self._priced(case)
         return case.charge.take(case.call, self._clock()) if refused is None else refused
 
-    def _settled(self, case: _Case, check: Check) -> Decision:
+    def _rehearse(self, case: Case, rehearsal: Standing) -> None:
+        """Charge what hooks in shadow would; where that would be refused, it is on record with what they said."""
+        charge = Charge.of(rehearsal.accounts, case.call)
+        refused = charge if isinstance(charge, Decision) else charge.take(case.call, self._clock())
+        if refused is not None:
+            case.judgement.opinions.append(Opinion("budget", case.judgement.rounds, refused, is_shadow=True))
+        elif isinstance(charge, Charge):
+            case.rehearsed = charge
+
+    def _settled(self, case: Case, check: Check) -> Decision:
         """The last word: the hooks' decision, if every ask is granted for exactly the call that would run."""
         judgement, approvals = case.judgement, list[Approval]()
         decision = self._granted(case, approvals, check)
@@ -302,7 +316,7 @@ class Governor:
             return Decision.deny("its arguments changed while they were judged", code="arguments_changed")
         return decision
 
-    def _granted(self, case: _Case, approvals: list[Approval], check: Check) -> Decision:
+    def _granted(self, case: Case, approvals: list[Approval], check: Check) -> Decision:
         """The judgement's decision, unless it refuses already or an ask is not granted. A person's edit comes back as
         modify, a person's answer as respond. Nobody is asked in vain, nor twice.
         """
@@ -328,60 +342,12 @@ class Governor:
         for place, opinion in opinions.items():
             is_asked = opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow
             if is_asked and decision.verdict is Verdict.ALLOW:
-                desk, record = standing.jurors[place].desk, partial(self._ledger.approval, code, grants=standing.ids)
+                desk, record = standing.jurors[place].desk, partial(self._ledger.approval, code, grants=code.grants)
                 decision = desk.ask(code, opinion, place, record).decision
         return decision
-
-    def _run(self, case: _Case, run: Run) -> Served:
-        started, token = self._clock(), IN_FORCE.set(self._for_managed(case.standing))
-        try:
-            value = run(case.judgement.candidate.arguments)
-        except Exception as error:  # noqa: BLE001  a tool's exception is the snippet's to handle
-            status = "unknown" if isinstance(error, StillRunning) else "error"
-            return self._conclude(case, _failed(status, error, self._spent(case, started)), error)
-        except BaseException as error:
-            status = "stopped" if isinstance(error, RunStopped) else "interrupted"
-            self._ledger.outcome(case.call, Aftermath(_failed(status, error, self._spent(case, started))))
-            raise
-        finally:
-            IN_FORCE.reset(token)
-        return self._conclude(case, ToolOutcome("ok", value, duration_s=self._spent(case, started)), None)
-
-    def _spent(self, case: _Case, started: float) -> float:
-        wall_s = self._clock() - started
-        case.charge.took(case.call, wall_s)
-        return wall_s
-
-    def _conclude(self, case: _Case, outcome: ToolOutcome, error: Exception | None) -> Served:
-        try:
-            with thinking():
-                aftermath = review(case.standing.jurors, case.judgement.candidate, outcome)
-        except (KeyboardInterrupt, SystemExit) as interrupt:
-            stop = RunStopped(type(interrupt).__name__)
-            self._ledger.outcome(case.call, Aftermath(outcome, stop=stop))
-            raise
-        final = aftermath.outcome
-        # Marked before anything is given back: a result without its label must not exist for a moment.
-        case.standing.took(case.call, final.value, frozenset(final.labels))
-        self._ledger.outcome(case.call, aftermath)
-        if aftermath.stop is not None:
-            raise aftermath.stop
-        if aftermath.refused is not None:
-            return aftermath.refused
-        if final.status in ("ok", "responded"):
-            return Value(final.value)
-        return Failed(error if error is not None and not aftermath.replaced_by else rebuilt(final))
 
 
 def _refused(decision: Decision) -> Refused:
     if decision.verdict is Verdict.STOP:
-        raise RunStopped(decision.reason)
+        raise (DelegationEnded if decision.code in ENDED else RunStopped)(decision.reason)
     return Refused(decision.reason, decision.code or "denied")
-
-
-def _failed(status: str, error: BaseException, wall_s: float) -> ToolOutcome:
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001  an exception that cannot tell what it is must not hide that the tool ran
-        message = ""
-    return ToolOutcome(status, None, type(error).__name__, message, wall_s)

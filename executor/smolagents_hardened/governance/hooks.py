@@ -136,7 +136,7 @@ class Versioned(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Budgets, and the prices of tools (and of a model's tokens, see budget.py)."""
+    """Budgets, and the prices of tools (and of a model's tokens, see purse.py)."""
 
     budgets: tuple[Budget, ...] = ()
     prices: Mapping[str, float] = field(default_factory=dict)
@@ -158,6 +158,7 @@ class NamedHook:
     says_shadow: Callable[[], object] = lambda: False
     described: Callable[[], dict[str, object]] | None = None
     means: Callable[[], Means] | None = None
+    says_known: Callable[[], object] = lambda: True
 
     def before_tool_call(self, call: ToolCall) -> Decision:
         """Ask the hook as it is; what it returns is checked by whoever asks."""
@@ -169,6 +170,13 @@ class NamedHook:
             return self.says_shadow() is True
         except Exception:  # noqa: BLE001  foreign code; that it is broken is found out where it is asked
             return False
+
+    def asks_what_is_known(self) -> bool:
+        """Whether it could ask `call.is_known`. One that cannot tell could."""
+        try:
+            return self.says_known() is not False
+        except Exception:  # noqa: BLE001  as above
+            return True
 
 
 def as_hook(hook: object) -> NamedHook:
@@ -204,7 +212,15 @@ def _named(hook: object) -> NamedHook:
         _takes(name, code, "CodeCall -> Decision")
     described, means = _method(hook, "described"), _method(hook, "means")
     return NamedHook(
-        name, before, after, code, _timeout_s(hook), lambda: getattr(hook, "is_shadow", False), described, means
+        name,
+        before,
+        after,
+        code,
+        _timeout_s(hook),
+        lambda: getattr(hook, "is_shadow", False),
+        described,
+        means,
+        lambda: getattr(hook, "asks_what_is_known", True),
     )
 
 
@@ -223,9 +239,9 @@ def _takes(name: str, function: Callable[..., Any], signature: str) -> None:
 def shadow(hook: object) -> NamedHook:
     """The same hook, asked and recorded, but without effect: for trying a policy on real traffic.
 
-    It sees no results: what it would make of one is not known before it has.
+    What it makes of a result is not given to anybody; the labels in it count for what hooks in shadow are shown.
     """
-    return replace(as_hook(hook), says_shadow=lambda: True, after=None)
+    return replace(as_hook(hook), says_shadow=lambda: True)
 
 
 def _name(hook: object) -> str:

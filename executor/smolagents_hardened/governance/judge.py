@@ -65,6 +65,7 @@ class Judgement:
     opinions: list[Opinion] = field(default_factory=list)
     asks: dict[int, Opinion] = field(default_factory=dict)  # place of the hook -> its latest ask, of any round
     rounds: int = 0
+    rehearsed: Facts | None = None  # in place of the call's own, what hooks in shadow see
 
     @classmethod
     def of(cls, call: ToolCall, facts: Facts) -> Judgement:
@@ -75,6 +76,13 @@ class Judgement:
             told = str(error) if isinstance(error, ValueError) else type(error).__name__
             denial = Decision.deny(f"its arguments cannot be read: {told}", code="invalid_arguments")
             return cls(Candidate(call.with_arguments(call.arguments, facts=facts), {}), denial)
+
+    def shown_to(self, juror: Juror) -> ToolCall:
+        """The call with a copy of its arguments for one hook."""
+        shown = self.candidate.shown()
+        if self.rehearsed is None or not juror.hook.is_shadow():
+            return shown
+        return shown.with_arguments(shown.arguments, facts=self.rehearsed)
 
     @property
     def is_refused(self) -> bool:
@@ -170,7 +178,7 @@ def _is_settled(jurors: Sequence[Juror], judgement: Judgement, check: Check) -> 
     """One round; False when the arguments have changed and all have to be asked again."""
     latest = []
     for place, juror in enumerate(jurors):
-        opinion = juror.opinion(juror.hook.before, judgement.candidate.shown(), judgement.rounds)
+        opinion = juror.opinion(juror.hook.before, judgement.shown_to(juror), judgement.rounds)
         latest.append(opinion)
         if opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow:
             judgement.asks[place] = opinion

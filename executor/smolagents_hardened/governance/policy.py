@@ -121,9 +121,9 @@ class Policy:
         self.digest = digest
         self.contents = contents
         self.is_shadow = contents.mode == "shadow"
+        self.asks_what_is_known = any(rule.known for rule in contents.rules)
         # Present only where there is something to do: every after-hook costs a copy of the arguments.
-        is_labelling = bool(contents.labels) and not self.is_shadow
-        self.after_tool_call: Callable[..., ToolOutcome | None] | None = self._labelled if is_labelling else None
+        self.after_tool_call: Callable[..., ToolOutcome | None] | None = self._labelled if contents.labels else None
         stamped = (replace(rule, decision=replace(rule.decision, version=digest)) for rule in contents.rules)
         self._rules = tuple(sorted(stamped, key=lambda rule: EFFECTS.index(rule.effect)))  # stable: file order within
         self._names = frozenset(rule.tool for rule in contents.rules)
@@ -179,8 +179,8 @@ class Policy:
         return self._described
 
     def means(self) -> Means:
-        """Its budgets and prices; none in shadow."""
-        return Means() if self.is_shadow else Means(self.contents.budgets, self.contents.prices)
+        """Its budgets and prices."""
+        return Means(self.contents.budgets, self.contents.prices)
 
     def _labelled(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome | None:
         added = [label.add for label in self.contents.labels if fnmatchcase(call.tool, label.tool)]

@@ -57,6 +57,11 @@ class PolicyFile:
         """Whether the version in force is in shadow."""
         return self.policy.is_shadow
 
+    @property
+    def asks_what_is_known(self) -> bool:
+        """Whether a rule in force does."""
+        return self.policy.asks_what_is_known
+
     def means(self) -> Means:
         """The budgets and prices in force."""
         return self.policy.means()

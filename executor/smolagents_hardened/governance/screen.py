@@ -7,13 +7,20 @@ that rules (`after = ["injected"]`) can draw the consequence for everything that
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date, time, timedelta
+from decimal import Decimal
+from pathlib import PurePath
 from typing import Literal
+from uuid import UUID
 
+from smolagents_hardened.audit.arrays import shaped
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall, ToolOutcome
+from smolagents_hardened.governance.flow import UNTRUSTED
 from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.leaves import UNSEEN, leaves
 from smolagents_hardened.governance.predicates import bounded_regex
 
 INJECTED = "injected"
@@ -28,14 +35,22 @@ PATTERNS = (
     r"\b(password|secret|token|credential|api key|private key)s?\b.*",
     r".*\b(new|updated|real|actual) (system )?(instruction|prompt)s?( are| is|:).*",
 )
-_MAX_CHARS = 200_000
-_MAX_TEXTS = 2_000
+UNSCREENED = "unscreened"
+# Of one result, together: 7 ms a pattern and million characters.
+_MAX_CHARS = 1_000_000
+_MAX_PARTS = 20_000
+_SCALARS = (bool, int, float, complex, Decimal, date, time, timedelta, UUID, PurePath, type(None))
 
 
 class Screen:
-    """`on_match`: "label" gives the result the label `injected`; "withhold" gives the code an error in its place."""
+    """`on_match`: "label" gives the result the label `injected`; "withhold" gives the code an error in its place.
+
+    What could not be looked through as a whole (too long, pictures, bytes that are no text) may hold anything: that is
+    labelled `unscreened`, or withheld. Either is labelled `untrusted` as well.
+    """
 
     name = "screen"
+    asks_what_is_known = False
 
     def __init__(self, patterns: Sequence[str] = PATTERNS, on_match: Literal["label", "withhold"] = "withhold") -> None:
         if on_match not in ("label", "withhold"):
@@ -48,30 +63,63 @@ class Screen:
         return Decision.allow()
 
     def after_tool_call(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome | None:
-        """Label or withhold a result (or an error's message) in which a pattern is found."""
-        found = any(self._is_found(text) for text in (*_texts(outcome.value), outcome.error_message))
-        if not found:
+        """Label or withhold a result (or an error's message) in which a pattern is found, or that cannot be read."""
+        label = self._found(outcome)
+        if label is None:
             return None
+        labels = outcome.labels | {label, UNTRUSTED}
         if self._on_match == "label":
-            return replace(outcome, labels=outcome.labels | {INJECTED})
-        told = f"the result of {call.tool} is withheld: it holds text that gives instructions to the reader"
-        return ToolOutcome("error", None, "PermissionError", told, outcome.duration_s, outcome.labels | {INJECTED})
+            return replace(outcome, labels=labels)
+        why = (
+            "it holds text that gives instructions to the reader"
+            if label == INJECTED
+            else "it cannot be read as a whole"
+        )
+        told = f"the result of {call.tool} is withheld: {why}"
+        return ToolOutcome("error", None, "PermissionError", told, outcome.duration_s, labels)
+
+    def _found(self, outcome: ToolOutcome) -> str | None:
+        label, left = None, _MAX_CHARS
+        for leaf in (outcome.error_message, *leaves(outcome.value, _MAX_PARTS)):
+            text = _text(leaf)
+            if text is None or len(text) > left:
+                label = UNSCREENED
+            if text is not None and self._is_found(text[: max(left, 0)]):
+                return INJECTED
+            left -= len(text or "")
+        return label
 
     def _is_found(self, text: str) -> bool:
-        folded = " ".join(unicodedata.normalize("NFKC", text[:_MAX_CHARS]).casefold().split())
+        folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
         return any(matches(folded) is not False for matches in self._patterns)
 
 
-def _texts(value: object) -> list[str]:
-    """The texts in a value, containers opened, up to a bound."""
-    found: list[str] = []
-    left: list[object] = [value]
-    while left and len(found) < _MAX_TEXTS:
-        item = left.pop()
-        if isinstance(item, str):
-            found.append(item)
-        elif isinstance(item, Mapping):
-            left += [*item.keys(), *item.values()][:_MAX_TEXTS]
-        elif isinstance(item, list | tuple | set | frozenset):
-            left += list(item)[:_MAX_TEXTS]
-    return found
+def _text(leaf: object) -> str | None:
+    """What of it a reader could read; None where that is not known."""
+    if isinstance(leaf, str):
+        return leaf
+    if isinstance(leaf, _SCALARS):
+        return ""
+    if isinstance(leaf, bytes | bytearray):
+        return _decoded(bytes(leaf))
+    array = shaped(leaf)
+    if array is not None:
+        kind = getattr(getattr(array.value, "dtype", None), "kind", "")
+        return "" if kind in "biufcmM" and kind else None
+    return None if leaf is UNSEEN else _described(leaf)
+
+
+def _decoded(raw: bytes) -> str | None:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text  # UTF-16 and the like
+
+
+def _described(value: object) -> str | None:
+    """Of an object that does not leave the host: its text is all that a reader gets."""
+    try:
+        return f"{type(value).__name__} {value}"
+    except Exception:  # noqa: BLE001  an object of a tool's own
+        return None

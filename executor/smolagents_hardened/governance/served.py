@@ -55,6 +55,16 @@ def rebuilt(outcome: ToolOutcome) -> Exception:
     return RuntimeError(outcome.error_message or "a hook replaced the result by an error")
 
 
+def told(error: BaseException | None) -> tuple[str, str]:
+    """What a ToolOutcome tells of an exception, if there is one: its type and its message."""
+    if error is None:
+        return "", ""
+    try:
+        return type(error).__name__, str(error)
+    except Exception:  # noqa: BLE001  an exception that cannot tell what it is must not hide that the tool ran
+        return type(error).__name__, ""
+
+
 def refusal_text(tool: str, refused: Refused) -> str:
     """What the model reads after a refusal: the reason, what happened, and what not to do next."""
     if refused.has_run:
