@@ -35,6 +35,23 @@ def test_each_risk_and_requirement_has_its_row() -> None:
     ]
 
 
+def _codes(text: str) -> set[str]:
+    """The codes in a text of ours, wherever it can give one."""
+    found = set(re.findall(r'code="([a-z_:]+)"', text)) | set(re.findall(r'refused?\([\w.]+, "([a-z_]+)"', text))
+    found |= {f"hook_error:{code}" for code in re.findall(r'NoAnswer\("([a-z]+)"', text)}
+    return found | {f"hook_error:{code}" for code in re.findall(r'WrongAnswer\("[^"]*", "([a-z]+)"', text)}
+
+
+def test_each_code_has_its_row() -> None:
+    """The codes of refusals that the page lists are those that the package can give."""
+    package = ROOT / "executor" / "smolagents_hardened"
+    given = set().union(*(_codes(path.read_text()) for path in package.rglob("*.py") if "selftest" not in path.parts))
+    rows = TEXT.partition("| code |")[2].partition("\n\n")[0].splitlines()
+    listed = {code for row in rows for code in re.findall(r"`([a-z_:]+)`", row.split("|")[1])}
+    listed = {f"hook_error{code}" if code.startswith(":") else code for code in listed}
+    assert listed == given | {"denied", "interrupted", "conflicting_modify", "conflicting_respond"}
+
+
 def test_the_context_of_cedar_is_as_told() -> None:
     """Each name under `context` that the page lists can be used, and no other."""
     listed = {

@@ -45,8 +45,8 @@ _SCALARS = (bool, int, float, complex, Decimal, date, time, timedelta, UUID, Pur
 class Screen:
     """`on_match`: "label" gives the result the label `injected`; "withhold" gives the code an error in its place.
 
-    What could not be looked through as a whole (too long, pictures, bytes that are no text) may hold anything: that is
-    labelled `unscreened`, or withheld. Either is labelled `untrusted` as well.
+    What could not be looked through as a whole may hold anything: too much text is labelled `unscreened`, or withheld;
+    what is no text (pictures, other bytes) is labelled, and never withheld. Each is labelled `untrusted` as well.
     """
 
     name = "screen"
@@ -64,11 +64,12 @@ class Screen:
 
     def after_tool_call(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome | None:
         """Label or withhold a result (or an error's message) in which a pattern is found, or that cannot be read."""
-        label = self._found(outcome)
-        if label is None:
+        found = self._found(outcome)
+        if found is None:
             return None
+        label, is_text = found
         labels = outcome.labels | {label, UNTRUSTED}
-        if self._on_match == "label":
+        if self._on_match == "label" or not is_text:
             return replace(outcome, labels=labels)
         why = (
             "it holds text that gives instructions to the reader"
@@ -78,16 +79,19 @@ class Screen:
         told = f"the result of {call.tool} is withheld: {why}"
         return ToolOutcome("error", None, "PermissionError", told, outcome.duration_s, labels)
 
-    def _found(self, outcome: ToolOutcome) -> str | None:
-        label, left = None, _MAX_CHARS
+    def _found(self, outcome: ToolOutcome) -> tuple[str, bool] | None:
+        """The label, and whether it is one of text."""
+        found, left = None, _MAX_CHARS
         for leaf in (outcome.error_message, *leaves(outcome.value, _MAX_PARTS)):
             text = _text(leaf)
-            if text is None or len(text) > left:
-                label = UNSCREENED
+            if leaf is UNSEEN or len(text or "") > left:
+                found = UNSCREENED, True
+            elif text is None:
+                found = found or (UNSCREENED, False)
             if text is not None and self._is_found(text[: max(left, 0)]):
-                return INJECTED
+                return INJECTED, True
             left -= len(text or "")
-        return label
+        return found
 
     def _is_found(self, text: str) -> bool:
         folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
