@@ -78,6 +78,7 @@ _LEAVES: dict[type, Callable[[object], bytes]] = {
     bytearray: lambda value: _item(b"YA", bytes(value)),  # type: ignore[call-overload]
     memoryview: lambda value: _item(b"Y", value),  # type: ignore[arg-type]  # a large array's bytes, not copied
 }
+_SHORT = [b"S:%d:" % size for size in range(_INLINE_BYTES + 1)]
 _SIZED = frozenset({str, bytes, bytearray, memoryview})
 _ORDERED: dict[type, bytes] = {list: b"L", tuple: b"T"}
 _UNORDERED: dict[type, bytes] = {set: b"E", frozenset: b"EF"}
@@ -97,7 +98,7 @@ class _Encoder:
         if type(value) is str and len(value) <= _INLINE_BYTES and value.isascii():  # most of what there is
             self._left_bytes -= len(value)
             if self._left_bytes >= 0:
-                return b"S:%d:%b" % (len(value), value.encode())
+                return _SHORT[len(value)] + value.encode()
         leaf = _LEAVES.get(type(value))
         if leaf is not None:
             self._left_bytes -= len(value) if type(value) in _SIZED else 8  # type: ignore[arg-type]
@@ -132,7 +133,8 @@ class _Encoder:
         return _item(tag, b"%d:" % len(encoded) + b"".join(encoded))
 
     def _pairs(self, tag: bytes, pairs: Iterable[tuple[object, object]]) -> bytes:
-        encoded = sorted(self.encode(key) + self.encode(value) for key, value in pairs)
+        encoded = [self.encode(key) + self.encode(value) for key, value in pairs]
+        encoded.sort()
         return _item(tag, b"%d:" % len(encoded) + b"".join(encoded))
 
     def _other(self, value: object) -> bytes:

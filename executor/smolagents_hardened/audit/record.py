@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import orjson
 import rfc8785
@@ -35,7 +37,7 @@ _OPTIONS = (
     | orjson.OPT_PASSTHROUGH_DATETIME
 )
 # RFC 8785 sorts by UTF-16 units, orjson by code points: they differ between U+E000..U+FFFF and what is beyond.
-_BELOW, _BEYOND = (b"\xee", b"\xef"), (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")  # how they begin in UTF-8
+_BEYOND = re.compile(rb"[\xf0-\xf4]")  # how the latter begin in UTF-8; the former with EE or EF
 _SAME = frozenset({str, int, bool, type(None)})  # written alike by both
 
 
@@ -51,7 +53,7 @@ def is_rfc8785(tree: Mapping[str, object], line: bytes) -> bool:
     """Whether what `encode` has made of this tree is RFC 8785 for sure: no float with an exponent or without a fraction
     in it, and no keys that the two rules of sorting could put in different orders.
     """
-    if not line.isascii() and any(byte in line for byte in _BELOW) and any(byte in line for byte in _BEYOND):
+    if not line.isascii() and (b"\xee" in line or b"\xef" in line) and _BEYOND.search(line) is not None:
         return False
     return _is_same(tree)
 
@@ -72,8 +74,10 @@ def _is_same(value: object) -> bool:
         return 1e-4 <= abs(value) < 1e15 and not value.is_integer()
     if type(value) is not dict and type(value) is not list:
         return False
-    items = value.values() if type(value) is dict else value
-    return all(_is_same(item) for item in items if type(item) not in _SAME)
+    for item in value.values() if type(value) is dict else value:
+        if type(item) not in _SAME and not _is_same(item):
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +118,10 @@ def _seal_in_parts(body: Mapping[str, object], sign: Callable[[str], str] | None
 
 def utc(seconds: float) -> str:
     """Seconds since 1970 as ISO 8601 in UTC, to the microsecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    whole, micros = divmod(round(seconds * 1e6), 10**6)
+    return f"{_to_the_second(whole)}.{micros:06}Z"
+
+
+@lru_cache(maxsize=2)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
