@@ -11,7 +11,7 @@ from smolagents_hardened.audit.record import digest
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.governor import Authority, Governor
-from smolagents_hardened.governance.served import Served
+from smolagents_hardened.governance.served import Refused, Served
 
 
 def tool_call(tool: str = "weather", agent: str = "main", call_id: str = "c1", **arguments: object) -> ToolCall:
@@ -78,3 +78,20 @@ def bench(
         yield Bench(governor, trail, Tool(error))
     finally:
         governor.close()
+
+
+# What is fetched is untrusted: after it nothing is done in the shell, and notes go to known addresses only.
+FLOWS: dict[str, object] = {
+    "default": "allow",
+    "label": [{"tool": "fetch", "add": ["untrusted"]}],
+    "rule": [
+        {"tool": "shell", "effect": "deny", "after": ["untrusted"]},
+        {"tool": "send", "effect": "deny", "when": {"to": {"known": False}}},
+    ],
+}
+
+
+def call(it: Bench, tool: str, gives: object = None, **arguments: object) -> str:
+    """Serve one call of a tool that gives this value: its refusal's code, or ok."""
+    served = it.governor.serve(tool_call(tool, **arguments), lambda a: a, lambda _: gives)
+    return served.code if isinstance(served, Refused) else "ok"

@@ -5,29 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from tests.governance.governed import Bench, bench, tool_call
+from tests.governance.governed import FLOWS, bench, call, tool_call
 
 from smolagents_hardened import Decision, RunStopped, ToolCall
 from smolagents_hardened.governance.policy import Policy
-from smolagents_hardened.governance.served import Refused, Value
+from smolagents_hardened.governance.served import Value
 
 EVIL = "eve@evil.org"
-POLICY = Policy.from_mapping(
-    {
-        "default": "allow",
-        "label": [{"tool": "fetch", "add": ["untrusted"]}],
-        "rule": [
-            {"tool": "shell", "effect": "deny", "after": ["untrusted"]},
-            {"tool": "send", "effect": "deny", "when": {"to": {"known": False}}},
-        ],
-    }
-)
-
-
-def call(it: Bench, tool: str, gives: object = None, **arguments: object) -> str:
-    """Serve one call of a tool that gives this value: its refusal's code, or ok."""
-    served = it.governor.serve(tool_call(tool, **arguments), lambda a: a, lambda _: gives)
-    return served.code if isinstance(served, Refused) else "ok"
+POLICY = Policy.from_mapping(FLOWS)
 
 
 @pytest.mark.parametrize("is_tainted", [False, True])
