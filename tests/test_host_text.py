@@ -15,6 +15,7 @@ from smolagents_hardened.host_text import neutral, presentable, without_host_pat
         ("<Lock object at 0x7f00aa>", "<Lock object>"),
         ("see https://example.org/a/b", "see https://example.org/a/b"),
         ("either/or, 1/2, a / b, n/a", "either/or, 1/2, a / b, n/a"),
+        ("operands of /: 'int', <b>x</b>, */*, (a)/(b), '/'", "operands of /: 'int', <b>x</b>, */*, (a)/(b), '/'"),
         ("kept: /tmp/mine.txt", "kept: /tmp/mine.txt"),
         ("kept: '/tmp/mine.txt'", "kept: '/tmp/mine.txt'"),
         ("open file:///srv/secret/a.db, now", "open file:<host path>, now"),

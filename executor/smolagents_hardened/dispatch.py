@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
+from weakref import ref
 
-from smolagents import ActionStep, TaskStep, ToolCallingAgent
+from smolagents import ActionStep, ToolCallingAgent
 from smolagents.memory import FinalAnswerStep, MemoryStep
 
+from smolagents_hardened.agent_run import run_of
 from smolagents_hardened.errors import ConfigError, HardenedError
 from smolagents_hardened.governance.flow import Flow
 from smolagents_hardened.governance.served import Value
@@ -40,46 +42,57 @@ class Owner(Protocol):
 
 
 class Dispatcher:
-    """Made by `hold` for an agent that has none."""
+    """Made by `hold` for an agent that has none. Managers are held weakly: one that is gone governs nobody."""
 
     def __init__(self, agent: ToolCallingAgent) -> None:
         self.agent = agent
-        self._owners: tuple[Owner, ...] = ()
-        self._over: TaskStep | None = latest_task(agent)  # the latest run that has come to its end, or began without us
-        self._left: TaskStep | None = None  # the run that was on when the last owner let go
+        self._own: Owner | None = None
+        self._managers: list[ref[Owner]] = []
+        self._is_left = False  # the last owner let go while a run was on
+        self._run = run_of(agent)
+        self._run.dispatcher = self
         self._marks: dict[str, object] = {
             "execute_tool_call": self,
             "provide_final_answer": LastWord(agent, self._answer),
-            "__reduce_ex__": self._refuse_copy,
         }
-        for kind in (ActionStep, FinalAnswerStep):  # so before the callbacks of any MemoryStep: they may end the run
-            agent.step_callbacks.register(kind, self._step_is_over)
         vars(agent).update(self._marks)
+
+    def add(self, owner: Owner) -> None:
+        """This one governs the agent, too."""
+        if owner.is_own:
+            self._own = owner
+        else:
+            self._managers = [*map(ref, self._alive()), ref(owner)]
 
     def release(self, owner: Owner) -> None:
         """This one lets go. Idempotent."""
         with _CHANGING:
-            if owner not in self._owners:
-                return
-            self._owners = tuple(one for one in self._owners if one is not owner)
-            task = latest_task(self.agent)
-            self._left = None if self._owners or task is self._over else task
-            if not self._owners and self._left is None:
-                self._take_off()
+            was_held = self.is_held
+            self._own = None if self._own is owner else self._own
+            self._managers = [ref(one) for one in self._alive() if one is not owner]
+            if was_held and not self.is_held:
+                self._is_left = self._run.is_on
+            self._let_go()
 
     @property
     def has_own(self) -> bool:
         """Whether `govern` was called for this agent."""
-        return any(owner.is_own for owner in self._owners)
+        return self._own is not None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether anybody governs the agent."""
+        return self.has_own or bool(self._alive())
 
     def owner(self) -> Owner | None:
         """Who governs a call that is made now: the agent's own governor, else the manager at work in this context, the
         innermost first, else any that is open.
         """
-        owners = self._owners
-        own = [owner for owner in owners if owner.is_own]
-        at_work = [owner for flow in reversed(IN_FORCE.get().flows) for owner in owners if owner.flow is flow]
-        return next(iter((*own, *at_work, *owners)), None)
+        if self._own is not None:
+            return self._own
+        managers = self._alive()
+        at_work = [owner for flow in reversed(IN_FORCE.get().flows) for owner in managers if owner.flow is flow]
+        return next(iter((*at_work, *managers)), None)
 
     def __call__(self, tool_name: object, arguments: Mapping[str, object] | str) -> object:
         owner = self.owner()
@@ -87,6 +100,21 @@ class Dispatcher:
             self._free()
             return type(self.agent).execute_tool_call(self.agent, tool_name, arguments)
         return owner.execute_tool_call(tool_name, arguments)
+
+    def step_is_over(self, step: MemoryStep) -> None:
+        """Told before anybody who may end the run for it."""
+        if isinstance(step, ActionStep | FinalAnswerStep):
+            for owner in (*self._alive(), self._own):
+                if owner is not None:
+                    owner.end_step()
+
+    def run_is_over(self) -> None:
+        """Whoever let go while it was on has let go for good."""
+        self._is_left = False
+        self._let_go()
+
+    def _alive(self) -> list[Owner]:
+        return [owner for one in self._managers if (owner := one()) is not None]
 
     def _answer(self, text: object) -> Value | Told:
         owner = self.owner()
@@ -97,31 +125,21 @@ class Dispatcher:
 
     def _free(self) -> None:
         """Nobody governs the agent any more. Raises HardenedError within a run that began governed."""
-        if self._left is not None and self._left is latest_task(self.agent):
+        if self._is_left:
             raise HardenedError(
                 f"agent {self.agent.name or 'agent'!r}: what governed this run was closed while it went on;"
                 " nothing more is run for it"
             )
-        self._take_off()
+        self._let_go()
 
-    def _take_off(self) -> None:
+    def _let_go(self) -> None:
+        """Take the marks off, if nobody holds the agent and no run is left."""
+        if self.is_held or self._is_left:
+            return
         for name, mark in self._marks.items():
             if vars(self.agent).get(name) is mark:
                 del vars(self.agent)[name]
-
-    def _step_is_over(self, step: MemoryStep) -> None:
-        if isinstance(step, FinalAnswerStep):
-            self._over = latest_task(self.agent)
-            if not self._owners:
-                self._take_off()
-        for owner in self._owners:
-            owner.end_step()
-
-    def _refuse_copy(self, _protocol: object) -> NoReturn:
-        """What `copy` and `pickle` call: a copy would carry this dispatcher, and so the tools of the original."""
-        raise ConfigError(
-            f"agent {self.agent.name or 'agent'!r} is governed and cannot be copied: make another agent, and govern it"
-        )
+        self._run.let_go()
 
 
 def dispatcher_on(agent: ToolCallingAgent) -> Dispatcher | None:
@@ -141,10 +159,5 @@ def hold(agent: ToolCallingAgent, owner: Owner) -> Dispatcher:
     """Have this one govern the agent, too. Raises ConfigError as `dispatcher_on` does."""
     with _CHANGING:
         dispatcher = dispatcher_on(agent) or Dispatcher(agent)
-        dispatcher._owners = (*dispatcher._owners, owner)
+        dispatcher.add(owner)
         return dispatcher
-
-
-def latest_task(agent: ToolCallingAgent) -> TaskStep | None:
-    """The task of the run that is on, or of the latest one."""
-    return next((step for step in reversed(agent.memory.steps) if isinstance(step, TaskStep)), None)

@@ -34,7 +34,7 @@ from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import AuditError, BackendError, BoxError, ConfigError, HardenedError, WireViolation
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
-from smolagents_hardened.governance.latch import ended
+from smolagents_hardened.governance.latch import Latch, ended
 from smolagents_hardened.governance.served import code_refusal_text
 from smolagents_hardened.governed import Admission, check
 from smolagents_hardened.host_text import neutral, without_host_paths
@@ -113,7 +113,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             undo.pop_all()
         self.trail = self.governor.trail
         self._caller = Caller(self.governor.loop, self.config.tool_timeouts)
-        self._admission = Admission(self.governor, self._caller, self._say, is_allowed=is_allowed)
+        self._admission = Admission(self.governor, self._caller, self._logger, is_allowed=is_allowed)
         self._toolbox = Toolbox(self.governor, self.config.limits, self._make_call, self._where, self._caller)
         self._offer({})
         self._keeper = Keeper(self.config, self._backend, self._toolbox, self._make_session, self._note, self._say)
@@ -134,6 +134,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def send_variables(self, variables: Mapping[str, object]) -> None:
         """Put variables into the box. Raises ConfigError for a value that cannot cross."""
+        self._admission.refuse_closed()
         self._look()  # an agent that begins a run comes here first
         self._keeper.send(variables)
 
@@ -203,6 +204,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def close(self) -> None:
         """End the box, the governor and the trail; the executor cannot be used afterwards."""
         self._admission.release()
+        if self._steps is not None:
+            self._steps.close()
         self.cleanup()
         self.governor.close()
         self._close_backend()
@@ -219,7 +222,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if self._steps is not None:
             self._steps.look()
             return
-        self.governor.latch.clear()
+        self.governor.latch = Latch()
         if self.governor.counts_tokens:
             raise ConfigError(
                 "a budget in tokens, or a price for them, needs to know the agent: call attach(agent), or make it with"

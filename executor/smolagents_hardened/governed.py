@@ -16,10 +16,11 @@ from smolagents.agent_types import handle_agent_input_types, handle_agent_output
 from smolagents.utils import AgentToolExecutionError
 
 from smolagents_hardened import config
+from smolagents_hardened.agent_run import run_of
 from smolagents_hardened.agent_steps import AgentSteps
 from smolagents_hardened.at_work import AT_WORK, at_work
 from smolagents_hardened.calling import Caller
-from smolagents_hardened.dispatch import dispatcher_on, hold, latest_task
+from smolagents_hardened.dispatch import dispatcher_on, hold
 from smolagents_hardened.errors import ConfigError, HardenedError
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
 from smolagents_hardened.governance.governor import Governor
@@ -31,14 +32,15 @@ from smolagents_hardened.unsandboxed import members, refuse_unsandboxed
 class Admission:
     """Whom one governor lets work below it: it refuses what it would not see, and governs every ToolCallingAgent.
 
-    With `is_allowed` agents without a sandbox are warned about, by `say`, and not refused.
+    With `is_allowed` agents without a sandbox are warned about, by the logger if there is one, and not refused.
     """
 
-    def __init__(self, governor: Governor, caller: Caller, say: Callable[[str], None], *, is_allowed: bool) -> None:
+    # No method of an executor is kept here: agents that it governs must not keep it, and its box, alive.
+    def __init__(self, governor: Governor, caller: Caller, logger: Any, *, is_allowed: bool) -> None:
         self.governor = governor
         self.caller = caller
         self._is_allowed = is_allowed
-        self._say = say
+        self._say: Callable[[str], None] = (lambda _line: None) if logger is None else logger.log
         self._governed: dict[int, Governed] = {}  # by the id() of the agent, which each of them holds
         self._is_released = False
         self._lock = threading.Lock()
@@ -86,7 +88,7 @@ class Governed:
         self._agent = agent
         self._admission = admission
         self._name = agent.name or "agent"
-        self._task: object = None  # of the run, and
+        self._run: object = None  # the one that is on, and
         self._tools: Mapping[str, Any] = {}  # what it could call when that was last looked at
         self._toolbox = AgentTools(admission.governor, self._make_call, self._where, admission.caller)
         self._steps = AgentSteps(agent, admission.governor, self._name, begins=is_own)
@@ -150,11 +152,11 @@ class Governed:
 
     def _admit_again(self) -> None:
         """Tools and agents may have been added, with every run and between two calls."""
-        task, tools = latest_task(self._agent), {**self._agent.tools, **self._agent.managed_agents}
-        if task is not self._task or tools != self._tools:
+        run, tools = run_of(self._agent).run, {**self._agent.tools, **self._agent.managed_agents}
+        if run is not self._run or tools != self._tools:
             self._admission.admit(tools)
             self._toolbox.replace(tools)
-            self._task, self._tools = task, tools
+            self._run, self._tools = run, tools
 
     def _given(self, name: str, arguments: Mapping[str, object] | str) -> tuple[list[object], dict[str, object]]:
         """Variables of the agent's state in place of their names: once, as smolagents does it. For a final answer it
@@ -200,17 +202,16 @@ def govern(agent: ToolCallingAgent, governance: object = None, **options: Any) -
             f"govern() is for a ToolCallingAgent, not {type(agent).__name__}:"
             " give a CodeAgent executor_type='hardened' and put governance into executor_kwargs"
         )
-    name, say = agent.name or "agent", agent.logger.log
     config.refuse_unknown(options)
     checked = config.from_options((), config.Options(governance=governance, **options))
     is_allowed = checked.allow_unsandboxed_agents
     found = dispatcher_on(agent)
     if found is not None and found.has_own:
-        raise ConfigError(f"agent {name!r} is governed already")
+        raise ConfigError(f"agent {agent.name or 'agent'!r} is governed already")
     tools = {**agent.tools, **agent.managed_agents}
     check(tools, is_allowed=is_allowed)
     governor = checked.charter.open(uuid.uuid4().hex)
-    admission = Admission(governor, Caller(governor.loop, checked.tool_timeouts), say, is_allowed=is_allowed)
+    admission = Admission(governor, Caller(governor.loop, checked.tool_timeouts), agent.logger, is_allowed=is_allowed)
     governed = admission.govern(agent, is_own=True)
     admission.admit(tools)
     return governed

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-# An absolute path: not the tail of a word, a URL or a date, but that of `file:///` and of `cannot open:/`. In quotes it
-# may hold anything.
-_PATH = re.compile(r"""(?:(?<![\w:/.\\])/+|(?<=:)(?:/{3,}|/(?!/)))(?=[^\s/])[^\s'"`,;()\[\]{}<>|]*""")
-_QUOTED = re.compile(r"""(['"`])((?:\w[\w+.-]*:(?:/{3,}|/(?!/))|/+)(?=[^\s/])(?:(?!\1)[^\n])*)(?=\1)""")
+# An absolute path: not the tail of a word, a URL, a date or a tag, nor a division, but that of `file:///` and of
+# `cannot open:/`. In quotes it may hold anything.
+_PATH = re.compile(r"""(?:(?<![\w:/.\\<*)])/+|(?<=:)(?:/{3,}|/(?!/)))(?=[\w.~%+@$-])[^\s'"`,;()\[\]{}<>|]*""")
+_QUOTED = re.compile(r"""(['"`])((?:\w[\w+.-]*:(?:/{3,}|/(?!/))|/+)(?=[\w.~%+@$-])(?:(?!\1)[^\n])*)(?=\1)""")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # C0 without \t and \n, DEL, C1
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 

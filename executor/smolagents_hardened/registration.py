@@ -9,6 +9,7 @@ from typing import Any
 
 from smolagents import ActionStep, CodeAgent
 
+from smolagents_hardened.agent_run import run_of
 from smolagents_hardened.agent_steps import AgentSteps
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.executor import HardenedExecutor
@@ -68,6 +69,8 @@ def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
             f"this executor belongs to agent {hardened.agent_name!r}, and would judge its calls as those of {name!r}:"
             " give each agent an executor of its own"
         )
+    for earlier in run_of(agent).followers:  # of an executor that it had before
+        earlier.close()
     steps = AgentSteps(agent, hardened.governor, name)
     steps.logs = lambda: hardened.state.logs
     if hardened.config.show_pictures:

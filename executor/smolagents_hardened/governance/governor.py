@@ -24,7 +24,7 @@ from smolagents_hardened.governance.desk import CUT_SHORT, Desk
 from smolagents_hardened.governance.flow import Flow
 from smolagents_hardened.governance.hooks import Decision, Verdict, as_hook
 from smolagents_hardened.governance.judge import Check, Judgement, Juror, edited, judge, judge_code, misfit
-from smolagents_hardened.governance.latch import Latch, refusal
+from smolagents_hardened.governance.latch import Ended, Latch, refusal
 from smolagents_hardened.governance.ledger import Ledger
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.making import Case, Maker, Run
@@ -161,6 +161,12 @@ class Governor:
         budgets = [budget for grant in self._purse.grants for budget in grant.meter.budgets]
         has_price = any(self._purse.token_price(one) for one in ((1, 0), (0, 1)))
         return any(budget.tokens is not None or (has_price and budget.cost is not None) for budget in budgets)
+
+    def leave_ended(self) -> Ended | None:
+        """Why the agent has no leave for anything any more, if it has none."""
+        standing, _ = self._within()
+        refused = refused_by(standing.accounts, self._authority.now())
+        return None if refused is None else Ended(refused.reason, error=DelegationEnded(refused.reason))
 
     def interrupt(self, reason: str | None = None) -> None:
         """End every wait for an approval, and let nothing begin any more until `latch` is cleared: all is refused with

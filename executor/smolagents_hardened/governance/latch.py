@@ -48,10 +48,14 @@ class Ended:
 
 
 class Latch:
-    """Of one agent. Any thread may set it; it is cleared when a run begins, and by the step that it has ended."""
+    """Of one run of one agent. Any thread may set it, a signal handler as well; the step that it has ended clears it.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    `is_held`: the agent's own run goes on, and is over with it.
+    """
+
+    def __init__(self, *, is_held: bool = False) -> None:
+        self.is_held = is_held
+        self._lock = threading.RLock()
         self._wakers: list[Callable[[], None]] = []  # of the waits that go on
         self.ended: Ended | None = None
 

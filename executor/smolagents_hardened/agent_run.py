@@ -1,0 +1,211 @@
+"""Stands in the place of one agent's `run` and `interrupt`: when a run begins, when it is over, and why it ended early.
+
+One for each agent, however many govern it. smolagents tells of steps only: a run that fails, is stopped, is interrupted
+between two steps, or is given up half way has no last step. And it keeps every callback for good, so there is one here,
+for whoever follows the agent just now.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, Protocol
+from weakref import ref
+
+from smolagents import ActionStep, MultiStepAgent
+from smolagents.memory import MemoryStep
+from smolagents.monitoring import Timing
+from smolagents.utils import AgentError
+
+from smolagents_hardened.below import interrupt_below
+from smolagents_hardened.errors import ConfigError, RunStopped
+from smolagents_hardened.governance.latch import Ended, Latch
+
+_NAME = "_smolagents_hardened_run"
+
+
+class Follower(Protocol):
+    """One that is told of the runs of an agent. It is held weakly: whoever made it keeps it."""
+
+    @property
+    def latch(self) -> Latch:
+        """What ends the agent's run under this follower."""
+
+    def begin(self, task: str) -> None:
+        """A run begins with this task."""
+
+    def step_is_over(self, step: MemoryStep) -> None:
+        """May raise, to end the run."""
+
+    def ended(self) -> Ended | None:
+        """What has ended the run, or goes on above it."""
+
+    def interrupted(self, error: AgentError) -> None:
+        """The run ends with this interrupt: it is to be on record."""
+
+    def run_is_over(self) -> None:
+        """However it ended."""
+
+    def close(self) -> None:
+        """Follow it no more."""
+
+
+class AgentRun:
+    """Made by `run_of`. `is_on` while a run goes on; one that is given up half way, until its generator is closed."""
+
+    def __init__(self, agent: MultiStepAgent) -> None:
+        self.agent = agent
+        self.dispatcher: Any = None  # told first: see dispatch.py
+        self._followers: list[ref[Follower]] = []
+        self.run: object = None  # an object of its own for the run that is on
+        self._marks = {"run": self, "interrupt": self.interrupt, "__reduce_ex__": self._refuse_copy}
+        agent.step_callbacks.register(MemoryStep, self._step_is_over)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a run goes on."""
+        return self.run is not None
+
+    @property
+    def followers(self) -> list[Follower]:
+        """Those that are alive, in the order in which they came."""
+        return [found for one in self._followers if (found := one()) is not None]
+
+    def follow(self, follower: Follower) -> None:
+        """Tell this one of all that comes."""
+        self._followers = [*map(ref, self.followers), ref(follower)]
+        vars(self.agent).update(self._marks)
+
+    def leave(self, follower: Follower) -> None:
+        """Tell it nothing any more. Idempotent."""
+        self._followers = [ref(one) for one in self.followers if one is not follower]
+        self.let_go()
+
+    def let_go(self) -> None:
+        """The agent is its own again, if nobody follows or governs it and no run is on."""
+        if self.followers or self.is_on or (self.dispatcher is not None and self.dispatcher.is_held):
+            return
+        for name, mark in self._marks.items():
+            if vars(self.agent).get(name) == mark:
+                del vars(self.agent)[name]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        run = self._begin(str(kwargs.get("task", args[0] if args else "")))
+        with self._failing(run):
+            result = type(self.agent).run(self.agent, *args, **kwargs)
+        if isinstance(result, Generator):
+            return self._streamed(result, run)
+        self._end(run)
+        return result
+
+    def interrupt(self, reason: str | None = None) -> None:
+        """In the place of `agent.interrupt`: nothing begins any more in its run and in those of the agents below.
+
+        What waits, or is code in a box, ends now; a tool that runs is awaited. The run then ends with the reason.
+        """
+        type(self.agent).interrupt(self.agent)
+        for follower in self.followers:
+            follower.latch.interrupt(reason, of_run=True)
+        interrupt_below(self.agent.managed_agents)
+
+    def _streamed(self, steps: Generator[Any, None, Any], run: object) -> Generator[Any, None, Any]:
+        with self._failing(run):
+            result = yield from steps
+        self._end(run)
+        return result
+
+    def _begin(self, task: str) -> object:
+        if self.is_on:  # one that was given up half way
+            self._end(self.run)
+        self.run = run = object()
+        try:
+            for follower in self.followers:
+                follower.begin(task)
+        except BaseException:
+            self._end(run)
+            raise
+        return run
+
+    @contextmanager
+    def _failing(self, run: object) -> Iterator[None]:
+        """What leaves this block ends the run."""
+        try:
+            yield
+        except BaseException as error:
+            try:
+                interrupted = self._explained(error)
+            finally:
+                self._end(run)
+            if interrupted is None:
+                raise
+            raise interrupted from error
+
+    def _end(self, run: object) -> None:
+        if run is not self.run:
+            return  # given up before, and another one has begun
+        self.run = None
+        if self.dispatcher is not None:
+            self.dispatcher.run_is_over()
+        for follower in self.followers:
+            follower.run_is_over()
+        self.let_go()
+
+    def _explained(self, error: BaseException) -> AgentInterrupted | None:
+        """What is to be raised for smolagents' own "Agent interrupted.", which it raises between two steps. A stop that
+        has ended no step is remembered, too.
+        """
+        if isinstance(error, RunStopped):
+            self._remember(StoppedError(error), error.reason)
+        if not isinstance(error, AgentError) or isinstance(error, AgentInterrupted) or not self.agent.interrupt_switch:
+            return None
+        for follower in self.followers:
+            why = follower.ended()
+            if why is not None and why.error is None:
+                made = AgentInterrupted(why.reason, self.agent.logger)
+                follower.interrupted(made)
+                self._remember(made, why.reason)
+                return made
+        return None
+
+    def _remember(self, error: AgentError, reason: str) -> None:
+        """The reason is in the memory of the step that it ended; or, where it ended none, in one of its own."""
+        steps = self.agent.memory.steps
+        if not any(reason in str(getattr(step, "error", "")) for step in steps[-2:]):
+            now = time.time()
+            steps.append(ActionStep(step_number=self.agent.step_number, timing=Timing(now, now), error=error))
+
+    def _step_is_over(self, step: MemoryStep, **_context: Any) -> None:
+        if self.dispatcher is not None:
+            self.dispatcher.step_is_over(step)
+        for follower in self.followers:
+            follower.step_is_over(step)
+
+    def _refuse_copy(self, _protocol: object) -> NoReturn:
+        """What `copy` and `pickle` call: a copy would run the original, with its tools."""
+        raise ConfigError(
+            f"agent {self.agent.name or 'agent'!r} is governed and cannot be copied: make another agent, and govern it"
+        )
+
+
+class AgentInterrupted(AgentError):  # type: ignore[misc]  # smolagents ships no types
+    """What an interrupted run ends in: smolagents' own words, and the reason."""
+
+    def __init__(self, reason: str, logger: Any) -> None:
+        super().__init__(f"Agent interrupted: {reason}", logger)
+
+
+class StoppedError(AgentError):  # type: ignore[misc]  # smolagents ships no types
+    """What the memory of a stopped step holds; not raised, so it is not logged as an error of the agent."""
+
+    def __init__(self, stopped: RunStopped) -> None:
+        Exception.__init__(self, stopped.reason)
+        self.message = f"The run was stopped: {stopped.reason}"
+
+
+def run_of(agent: MultiStepAgent) -> AgentRun:
+    """The one of this agent."""
+    found = vars(agent).get(_NAME)
+    if not isinstance(found, AgentRun) or found.agent is not agent:  # a copy has that of its original
+        found = vars(agent)[_NAME] = AgentRun(agent)
+    return found

@@ -1,0 +1,306 @@
+"""When a run begins, when it is over, and why: whoever governs the agent knows, however the run ends."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from smolagents import ActionStep, CodeAgent, ToolCallingAgent, tool
+from smolagents.utils import AgentError
+from tests.parity.conftest import MakeAgent, named
+from tests.support.models import CallModel, CodeModel
+from tests.test_governed import OVER, Act, caller, clerk
+
+from smolagents_hardened import (
+    Decision,
+    HardenedError,
+    HardenedExecutor,
+    RunStopped,
+    ToolCall,
+    attach,
+    govern,
+    register,
+)
+from smolagents_hardened.errors import AuditError
+from smolagents_hardened.governance.delegation import Delegation, Grant
+
+TOUCHED: list[str] = []
+
+
+@tool
+def touch() -> str:
+    """Touches."""
+    TOUCHED.append("touched")
+    return "touched"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_touched() -> None:
+    TOUCHED.clear()
+
+
+def stops(call: ToolCall) -> Decision:
+    """Ends the run for one text."""
+    return Decision.stop("enough") if call.arguments.get("text") == "stop" else Decision.allow()
+
+
+def test_an_interrupt_is_not_undone_by_an_agent_that_runs_by_itself(make_agent: MakeAgent) -> None:
+    """After agent.interrupt no tool of the run begins, though a managed agent is run by hand meanwhile."""
+    helper = clerk(Act())
+
+    def by_hand() -> None:
+        with pytest.raises(AgentError):
+            helper.run("something else")
+
+    @tool
+    def slow() -> str:
+        """Is running while the user presses stop, and while somebody uses the clerk elsewhere."""
+        agent.interrupt("the user pressed stop")
+        thread = threading.Thread(target=by_hand)
+        thread.start()
+        thread.join()
+        return "done"
+
+    agent = make_agent(CodeModel("slow()\ntouch()", "final_answer(1)"), (touch, slow), managed_agents=[helper])
+    with pytest.raises(AgentError):
+        agent.run("go")
+    assert TOUCHED == []
+
+
+def test_a_stop_is_not_undone_by_the_next_worker(make_agent: MakeAgent) -> None:
+    """A tool that fans out to managed agents in threads, and survives their errors, does not lose a hook's stop."""
+    act = Act()
+    team = [caller([("act", {"text": text})], OVER, tools=(act,), **named(text)) for text in ("stop", "fine")]
+
+    @tool
+    def fan() -> str:
+        """Asks all."""
+        with ThreadPoolExecutor(1) as pool:
+            return " ".join(str(future.exception()) for future in [pool.submit(one.run, "go") for one in team])
+
+    model = CodeModel("fan()\ntouch()", "final_answer(1)")
+    agent = make_agent(model, (touch, fan), {"governance": stops}, managed_agents=team)
+    with pytest.raises(RunStopped, match="enough"):
+        agent.run("go")
+    assert TOUCHED == []
+
+
+@pytest.mark.parametrize("kind", ["code", "calls"])
+def test_an_interrupt_between_two_steps_keeps_its_reason(make_agent: MakeAgent, kind: str) -> None:
+    """Whoever follows a stream and interrupts between two steps finds the reason in error, memory and trail."""
+    if kind == "code":
+        agent = make_agent(CodeModel("x = 1", "final_answer(1)"))
+        trail = agent.python_executor.trail
+    else:
+        agent = caller([("act", {"text": "x"})], OVER, tools=(Act(),))
+        trail = govern(agent).trail
+
+    def follow() -> None:
+        for step in agent.run("go", stream=True):
+            if isinstance(step, ActionStep):
+                agent.interrupt("the user pressed stop")
+
+    with pytest.raises(AgentError, match="the user pressed stop"):
+        follow()
+    assert "the user pressed stop" in str(agent.memory.steps[-1].error)
+    assert "the user pressed stop" in " ".join(str(record.get("reason")) for record in trail.records())
+
+
+@pytest.mark.parametrize("kind", ["code", "calls"])
+def test_a_stop_of_the_last_word_is_in_memory(make_agent: MakeAgent, kind: str) -> None:
+    """A hook that stops the answer given when the steps are used up leaves its reason, as any stop does."""
+    if kind == "code":
+        hook = {"governance": lambda call: Decision.stop("not that answer")}
+        agent = make_agent(CodeModel("x = 1", "hello"), (), hook, max_steps=1)
+    else:
+        agent = caller([("nothing", {})], [], max_steps=1)
+        govern(agent, lambda call: Decision.stop("not that answer"))
+    with pytest.raises(RunStopped):
+        agent.run("go")
+    assert "not that answer" in str([str(getattr(step, "error", "")) for step in agent.memory.steps])
+
+
+@pytest.mark.parametrize("who", ["agent", "executor"])
+def test_a_run_that_failed_is_over(make_agent: MakeAgent, who: str) -> None:
+    """A late interrupt does not refuse every snippet from then on."""
+
+    class Down(CodeModel):
+        def generate(self, *_args: object, **_options: object) -> object:
+            raise RuntimeError("the model is down")
+
+    agent = make_agent(Down())
+    with pytest.raises(AgentError):
+        agent.run("go")
+    (agent if who == "agent" else agent.python_executor).interrupt("too late")
+    assert agent.python_executor("1 + 1").output == 2
+
+
+def test_nothing_stays_on_an_agent_whose_run_was_stopped() -> None:
+    """After `with govern(...)` the agent is its own again, and can be copied."""
+    agent = clerk(Act())
+    with pytest.raises(RunStopped), govern(agent, lambda call: Decision.stop("enough")):
+        agent.run("go")
+    assert agent.execute_tool_call("act", {"text": "free"}) == "did free"
+    assert copy.copy(agent).tools == agent.tools
+
+
+@pytest.mark.parametrize("first", ["stop", "interrupt"])
+def test_a_run_does_not_end_for_the_reason_of_the_one_before(first: str) -> None:
+    """An agent that is interrupted while its first answer is written ends with that interrupt."""
+
+    class Busy(CallModel):
+        said = 0
+
+        def generate(self, *args: object, **options: object) -> object:
+            self.said += 1
+            if self.said == 2 or first == "interrupt":
+                agent.interrupt(f"interrupt {self.said}")
+            return super().generate(*args, **options)
+
+    model = Busy([("act", {"text": "stop"})], [("act", {"text": "x"})], OVER)
+    agent = ToolCallingAgent([Act()], model, verbosity_level=0)
+    with govern(agent, stops):
+        with pytest.raises((RunStopped, AgentError)):
+            agent.run("one")
+        with pytest.raises(AgentError, match="interrupt 2"):
+            agent.run("two")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_ctrl_c_passes_after_an_interrupt(make_agent: MakeAgent, error: type[BaseException]) -> None:
+    """An interrupt that waits for a tool does not swallow the Ctrl-C that follows it."""
+
+    @tool
+    def slow() -> str:
+        """Takes its time."""
+        agent.interrupt("enough")
+        raise error
+
+    agent = make_agent(CodeModel("slow()"), (slow,))
+    with pytest.raises(error):
+        agent.run("go")
+
+
+def test_a_run_in_an_except_block_can_be_interrupted() -> None:
+    """Whoever goes on in `except RunStopped:` has a run that ends with its own interrupt, not with an answer."""
+    act = Act(lambda text: agent.interrupt("the user pressed stop"))
+    agent = caller([("act", {"text": "stop"})], [("act", {"text": "x"})], [], tools=(act,))
+    with govern(agent, stops):
+        try:
+            agent.run("one")
+        except RunStopped:
+            with pytest.raises(AgentError, match="the user pressed stop"):
+                agent.run("two", max_steps=1)
+
+
+def test_what_a_stopped_run_left_behind_does_not_go_on_under_the_next(make_agent: MakeAgent) -> None:
+    """A thread that lives on makes no call in the run after the stop."""
+    go, has_tried, late = threading.Event(), threading.Event(), Act()
+    helper = clerk(late)
+
+    @tool
+    def leave() -> str:
+        """Leaves a thread behind that works later."""
+        import contextvars
+
+        def work() -> None:
+            go.wait(10)
+            with pytest.raises((RunStopped, AgentError)):
+                helper.run("late")
+            has_tried.set()
+
+        threading.Thread(target=contextvars.copy_context().run, args=(work,)).start()
+        return "left"
+
+    @tool
+    def act(text: str) -> str:
+        """Acts.
+
+        Args:
+            text: What.
+        """
+        return text
+
+    model = CodeModel("leave()\nact('stop')", "final_answer(1)")
+    agent = make_agent(model, (leave, act), {"governance": stops}, managed_agents=[helper])
+    with pytest.raises(RunStopped):
+        agent.run("one")
+    assert agent.run("two") == 1
+    go.set()
+    assert has_tried.wait(10)
+    assert late.got == []
+
+
+def test_a_delegation_that_has_ended_stops_a_tool_calling_agent() -> None:
+    """It has no snippet that would be refused: the run ends with the step in which the leave has ended."""
+    grant = Grant(Delegation())
+
+    def revokes(text: str) -> str:
+        grant.revoke("it was taken back")
+        return text
+
+    agent = caller(*([("act", {"text": "x"})] for _ in range(6)), tools=(Act(revokes),))
+    with govern(agent, delegation=grant), pytest.raises(RunStopped, match="taken back"):
+        agent.run("go")
+    assert agent.step_number == 1
+
+
+@pytest.mark.parametrize("is_cleaned_up", [False, True])
+def test_a_dropped_manager_takes_its_box_with_it(backend_name: str, is_cleaned_up: bool) -> None:
+    """A cell that makes the manager anew leaves no executor of the earlier ones behind, though they share a clerk."""
+    register()
+    helper, gone = clerk(Act(), 9), []
+    for _ in range(2):
+        agent = CodeAgent(
+            [], CodeModel("clerk('x')\nfinal_answer(1)"), executor_type="hardened",
+            executor_kwargs={"backend": backend_name}, managed_agents=[helper], verbosity_level=0,
+        )  # fmt: skip
+        assert agent.run("go") == 1
+        if is_cleaned_up:
+            agent.cleanup()  # what `with agent:` does
+        gone.append(weakref.ref(agent.python_executor))
+        del agent
+    gc.collect()
+    assert [one() for one in gone] == [None, None]
+
+
+def test_what_is_closed_is_let_go_of() -> None:
+    """Governed and closed, again and again, an agent keeps one callback of ours and no trail."""
+    agent = clerk(Act(), 9)
+    trails = []
+    for _ in range(5):
+        with govern(agent) as governed:
+            agent.run("go")
+            trails.append(weakref.ref(governed.trail))
+        del governed
+    gc.collect()
+    callbacks = sum(len(some) for some in agent.step_callbacks._callbacks.values())
+    assert (sum(one() is not None for one in trails), callbacks) == (0, 2)  # smolagents' own monitor, and ours
+
+
+def test_an_executor_that_was_closed_is_out_of_the_way(backend_name: str) -> None:
+    """An agent whose executor was closed works with another one: the old one's records are nobody's any more."""
+    register()
+    agent = CodeAgent(
+        [], CodeModel("final_answer(1)", "final_answer(2)"), executor_type="hardened",
+        executor_kwargs={"backend": backend_name}, verbosity_level=0,
+    )  # fmt: skip
+    agent.run("go")
+    agent.python_executor.close()
+    agent.python_executor = HardenedExecutor(backend=backend_name)
+    attach(agent)
+    with agent.python_executor:
+        assert agent.run("again") == 2
+
+
+def test_a_closed_executor_says_that_it_is_closed(make_agent: MakeAgent) -> None:
+    """And what to do, not that a trail cannot be written."""
+    agent = make_agent(CodeModel("final_answer(1)"))
+    agent.python_executor.close()
+    with pytest.raises(HardenedError, match="make another one") as caught:
+        agent.run("go")
+    assert not isinstance(caught.value, AuditError)
