@@ -394,5 +394,5 @@ def test_a_hundred_processes_end_with_the_box(make_executor: MakeExecutor) -> No
 
 def test_a_family_is_refused_where_it_is_no_truth_value() -> None:
     """An option that is neither True nor False is told before anything is started."""
-    with pytest.raises(ConfigError, match="processes must be True or False"):
+    with pytest.raises(ConfigError, match="processes must be true or false"):
         HardenedExecutor(processes="yes")
