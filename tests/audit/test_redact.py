@@ -6,6 +6,7 @@ import json
 import time
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,8 @@ from smolagents_hardened.errors import ConfigError
         "credentials",
         "passWord",
         "passPhrase",
+        "api_keys",
+        "access_tokens",
     ],
 )
 def test_names_that_say_secret(name: str) -> None:
@@ -183,14 +186,47 @@ def test_a_secret_is_hidden_in_the_whole_record() -> None:
         "login(password='hunter2'",
         'login(password=f"""hunter2""", (',
         'password: str = "hunter2" (',
+        "user, password = 'bob', 'hunter2'",
+        "os.environ['API_KEY'] = 'hunter2'",
+        "headers = {'Authorization': 'Bearer ' + 'hunter2'}",
+        "password = getenv('PW', 'hunter2')",
+        "password = 'it\\'s hunter2'",
+        "password += ('hunter2')",
+        "password: Literal['a'] = 'hunter2'",
     ],
 )
-def test_literals_with_a_secrets_name_are_not_in_the_code(code: str) -> None:
-    """By keyword, key, assignment or default; where the code does not parse, by its look."""
-    record = Trail().append("code", text=Snippet(f"# Zürich\n{code}\nprint('rest')"), digest="d")
+@pytest.mark.parametrize("before", ["# Zürich", "# Zürich\nprint 'old'", "#" + "x" * 9_000], ids=["", "2", "long"])
+def test_literals_with_a_secrets_name_are_not_in_the_code(code: str, before: str) -> None:
+    """By keyword, key, assignment or default, also in code that does not parse."""
+    record = Trail().append("code", text=Snippet(f"{before}\n{code}\nprint('rest')"), digest="d")
     assert "hunter2" not in json.dumps(record)
-    assert (str(record["text"])[:8], str(record["text"])[-13:]) == ("# Zürich", "print('rest')")
+    shown = Curtain(Redactor()).code(f"{before}\n{code}\nprint('rest')")
+    assert (shown.startswith(before), shown[-13:], "hunter2" in shown) == (True, "print('rest')", False)
     assert (record["keyed"], record["digest"] != "d") == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [
+        ("token = login(url, timeout=100)", "timeout=100"),
+        ("f(password='hunter2', city='Rome')", "city='Rome'"),
+        ("{'token': 'hunter2', 'city': 'Rome'}", "'city': 'Rome'"),
+        ("if token: city = 'Rome'", "city = 'Rome'"),
+        ("f(lambda token: token + 'Rome')", "'Rome'"),
+        ("password = ''", "password = ''"),
+        ("token = 0x" + "f" * 4_000 + "\nlook('Rome')", "look('Rome')"),
+    ],
+)
+def test_the_rest_of_the_code_is_recorded(code: str, kept: str) -> None:
+    """What is bound to another name, and what no reader of numbers takes, leaves the rest of a snippet readable."""
+    assert kept in Curtain(Redactor()).code(code)
+
+
+def test_words_are_hidden_where_there_are_no_variables() -> None:
+    """In Python a word is a variable and shown; in another language, and in what an object says of itself, a value."""
+    curtain = Curtain(Redactor())
+    assert curtain.code("password = hunter2") == "password = hunter2"
+    assert "hunter2" not in curtain.code("export PASSWORD=hunter2") + curtain.code("<X pwd=hunter2>", is_told=True)
 
 
 @pytest.mark.parametrize("code", ["login('bob', keyword='hunter2')", "passing = 1", "x = {'key': 'v'}", "login('x'"])
@@ -201,7 +237,17 @@ def test_other_code_is_recorded_as_it_is(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["password " * 50_000, "pass=" * 100_000, 'token="""' * 50_000, "(" * 100_000 + "pass"]
+    "code",
+    [
+        "password " * 50_000,
+        "pass=" * 100_000,
+        'token="""' * 50_000,
+        "(" * 100_000 + "pass",
+        "pwd=" * 20_000 + "[" + "1," * 80_000 + "]",
+        "f(pwd=" * 20_000 + "1" + "," * 100_000,
+        "pwd:" * 60_000,
+        "f'pwd=" * 40_000,
+    ],
 )
 def test_hostile_code_does_not_cost_more_than_its_length(code: str) -> None:
     """What a model writes cannot make the record slow."""
@@ -223,9 +269,10 @@ def test_by_name_is_a_truth_value(value: object) -> None:
     [
         {f"password{number}": f"secret number {number}" for number in range(1_900)},
         {"password": "x" * 10**7, "note": "x" * 10**7},
+        {"secrets": ["a" * k + "b" for k in range(3, 250)] + ["zzz"], "text": "a" * 300_000},
         {"password": ["red", "eda", "dac", "act", "cte", "ted", "[re", "ed "], "note": "red" * 20_000},
     ],
-    ids=["many", "long", "in each other"],
+    ids=["many", "long", "alike", "in each other"],
 )
 def test_hostile_secrets_do_not_cost_more_than_their_length(arguments: dict[str, object]) -> None:
     """However many, long or alike the secrets of one call are, its record is made at once and stays small."""
@@ -233,3 +280,59 @@ def test_hostile_secrets_do_not_cost_more_than_their_length(arguments: dict[str,
     record = Trail().append("x", arguments=arguments)
     assert time.process_time() - started < 5
     assert len(json.dumps(record)) < 1_000_000
+
+
+class Session:
+    """Says too much of itself."""
+
+    def __repr__(self) -> str:
+        return "Session(user='bob', password='hunter2')"
+
+
+@pytest.mark.parametrize("value", [SimpleNamespace(user="bob", password="hunter2"), Session()])
+def test_what_an_object_says_of_itself_is_read_like_code(value: object) -> None:
+    """A secret's name counts in the repr of a value that has no form of its own; the rest is shown."""
+    record = json.dumps(Trail().append("outcome", result=value))
+    assert ("bob" in record, "hunter2" in record) == (True, False)
+
+
+def test_a_number_is_hidden_like_its_text() -> None:
+    """A number that fits a pattern, or is a secret of the call, shows nowhere; the record's own numbers stay."""
+    trail = Trail(redact=Redactor(patterns=[r"\b4\d{15}\b"]))
+    record = trail.append("outcome", {"pwd": 483920}, result=[483920, 4111111111111111, 7], duration_us=483920)
+    shown = json.dumps(record["result"])
+    assert [number in shown for number in ("483920", "4111111111111111", "7")] == [False, False, True]
+    assert record["duration_us"] == 483920
+
+
+def test_bytes_are_read_as_utf_8() -> None:
+    """A secret beyond ASCII is found in bytes, too; other bytes are shown."""
+    for text, is_shown in (("pässword", False), ("pössword", True)):
+        record = Trail().append("outcome", {"password": "pässword"}, result=text.encode())
+        assert (text.encode().hex() in json.dumps(record)) is is_shown
+
+
+@pytest.mark.parametrize("secret", ["the", "   "])
+def test_a_short_secret_hides_whole_words_only(secret: str) -> None:
+    """Parts of other words and indentation stay readable; the word itself is hidden."""
+    record = Trail().append("intent", arguments={"token": secret, "text": "another    theatre"}, reason="is the:")
+    assert record["arguments"]["text"] == "another    theatre"  # type: ignore[index]
+    assert ("the" in str(record["reason"])) is (secret != "the")
+
+
+def test_nothing_and_truth_values_are_no_secrets() -> None:
+    """`use_token=True` and `token=None` show, and the digest stays plain; a rule of the user's own counts for them."""
+    arguments = {"use_token": True, "token": None}
+    record = Trail().append("intent", arguments=arguments, digest="d")
+    assert (record["arguments"], record["digest"]) == (arguments, "d")
+    ruled = Trail(redact=Redactor.from_mapping({"names": ["use_*"]})).append("intent", arguments=arguments)
+    assert ruled["arguments"]["use_token"] is not True  # type: ignore[index]
+
+
+@pytest.mark.parametrize("where", ["hiding", "record"])
+def test_a_secret_that_is_left_out_is_hidden_elsewhere(where: str) -> None:
+    """A secret behind an argument that is too long to be shown is known all the same."""
+    arguments = {"rows": list(range(3_000)), "auth": [{"password": "hunter2"}]}
+    hiding, fields = (arguments, {}) if where == "hiding" else (None, {"arguments": arguments})
+    record = Trail().append("x", hiding, error="no access with hunter2", **fields)
+    assert ("hunter2" in json.dumps(record), "no access" in json.dumps(record)) == (False, True)

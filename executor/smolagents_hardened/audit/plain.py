@@ -15,14 +15,18 @@ from functools import lru_cache
 
 from smolagents_hardened.audit.arrays import Shaped, shaped
 from smolagents_hardened.audit.digest import digest_text, digest_value, type_name
-from smolagents_hardened.audit.redact import Curtain, Redactor
+from smolagents_hardened.audit.named import fields
+from smolagents_hardened.audit.redact import MAX_NUMBER, Curtain, Redactor, is_unicode
 
 TAG = "$type"
 MAX_INT = 2**53 - 1  # the largest integer of RFC 8785 (I-JSON)
 MAX_NAME_CHARS = 2048
+MAX_CHARS = 64 * 1024  # of all texts of one value
 MAX_PIECE_CHARS = 16 * 1024  # of a text that is shown in part, as far as it is looked through
 _SHA256_CHARS = 64
-OURS = frozenset({"hook", "rule", "version", "verdict", "approvers"})  # of a decision
+# Of a decision: what is always written, and what all the rest of all decisions of one record may take.
+OURS = frozenset({"hook", "round", "rule", "version", "verdict", "shadow", "approvers", "otherwise", "timeout_s"})
+MAX_DECISIONS_CHARS = 512 * 1024
 _NOTHING_HIDDEN = Redactor(by_name=False)
 
 
@@ -56,33 +60,49 @@ def own(value: object) -> object:
     return plain(value)
 
 
+def decisions(told: Iterable[Mapping[str, object]], curtain: Curtain) -> list[dict[str, object]]:
+    """What hooks have said, in tables whose keys are the record's own: each of its values has a budget of its own, so
+    that a long one does not crowd out what the others have said.
+    """
+    made, left = [], MAX_DECISIONS_CHARS
+    for one in told:
+        shown: dict[str, object] = {}
+        for name, value in one.items():
+            if name in OURS:
+                shown[name] = own(value)
+                continue
+            chars = min(left, MAX_CHARS)
+            plainer = Plainer(curtain, chars=chars)
+            shown[name] = plainer.convert(value)
+            left -= chars - max(plainer.chars, 0)
+        made.append(shown)
+    return made
+
+
 class Plainer:
     """Converts within a budget, which is spent: with the defaults one field takes some 100 KiB at most, or six times
     that where every character has to be escaped.
 
     `chars` are those of all texts together, keys and names included, `text` those of one. What is left out counts as
-    hidden, and what foreign code does not let us read is left out. With `is_list_of_ours` the value is a list of tables
-    whose keys are the record's own.
+    hidden, and what foreign code does not let us read is left out.
     """
 
-    __slots__ = ("_chars", "_curtain", "_depth", "_nodes", "_ours_depth", "_text_chars")
+    __slots__ = ("_curtain", "_depth", "_nodes", "_text_chars", "chars")
 
     def __init__(
         self,
         curtain: Curtain | None = None,
         *,
         nodes: int = 2_000,
-        chars: int = 64 * 1024,
+        chars: int = MAX_CHARS,
         text: int = 8 * 1024,
         depth: int = 24,
-        is_list_of_ours: bool = False,
     ) -> None:
         self._nodes = nodes
-        self._chars = chars
+        self.chars = chars
         self._text_chars = text
         self._depth = depth
         self._curtain = curtain or Curtain(_NOTHING_HIDDEN)
-        self._ours_depth = 1 if is_list_of_ours else -1
 
     def convert(self, value: object, depth: int = 0) -> object:
         """See `plain`."""
@@ -94,10 +114,9 @@ class Plainer:
             return self._text(value)  # type: ignore[arg-type]
         if value is None or kind is bool:
             return value
-        if kind is int:
-            return _integer(value)  # type: ignore[arg-type]
-        if kind is float:
-            return _number(value)  # type: ignore[arg-type]
+        if kind is int or kind is float:
+            made = _integer(value) if kind is int else _number(value)  # type: ignore[arg-type]
+            return self._seen(value, made) if self._curtain.has_work else made  # type: ignore[arg-type]
         try:
             return self._whole(value, depth)
         except Exception as error:  # noqa: BLE001  foreign code (a closed shelf, a dict that another thread changes)
@@ -116,23 +135,30 @@ class Plainer:
             return self._text(self._curtain.code(value.code))  # type: ignore[attr-defined]
         return self._tagged(value, depth)
 
+    def _seen(self, value: float, made: object) -> object:
+        """What was made of a number, unless its digits are to be hidden."""
+        text = repr(value) if abs(value) < MAX_NUMBER else ""
+        shown = self._curtain.text(text)
+        return made if shown == text else shown
+
     def _spend(self, chars: int) -> None:
-        self._chars -= chars
-        if self._chars <= 0:
+        self.chars -= chars
+        if self.chars <= 0:
             self._nodes = 0  # or a thousand more would each bring their hash
 
     def _omitted(self, what: str) -> dict[str, object]:
         self._curtain.count += 1
+        self._curtain.is_cut = True
         return {TAG: "omitted", "of": what}
 
     def _text(self, text: str) -> object:
         if self._curtain.has_work:
             text = self._curtain.text(text)
         size = len(text)
-        if size <= self._text_chars and size <= self._chars:
-            self._chars -= size
-            return text if text.isascii() or _is_unicode(text) else {TAG: "str", "escaped": _escape(text)}
-        head = _escape(text[: min(1024, max(self._chars, 0))])
+        if size <= self._text_chars and size <= self.chars:
+            self.chars -= size
+            return text if text.isascii() or is_unicode(text) else {TAG: "str", "escaped": _escape(text)}
+        head = _escape(text[: min(1024, max(self.chars, 0))])
         self._spend(len(head))
         return {TAG: "str", "chars": size, "sha256": digest_text(text), "head": head}
 
@@ -153,8 +179,6 @@ class Plainer:
         return made
 
     def _mapping(self, mapping: Mapping[object, object], depth: int) -> object:
-        if depth == self._ours_depth:
-            return {key: own(item) if key in OURS else self.convert(item, depth + 1) for key, item in mapping.items()}
         if not self._is_plain(mapping):
             return {TAG: "dict", "items": self._pairs(mapping, depth)}
         curtain, depth = self._curtain, depth + 1
@@ -170,9 +194,9 @@ class Plainer:
         if not _TEXT.issuperset(map(type, mapping)) or not all(map(_is_plain_key, mapping)):
             return False
         size = sum(map(len, mapping))  # type: ignore[arg-type]
-        if TAG in mapping or len(mapping) > self._nodes or size > self._chars:
+        if TAG in mapping or len(mapping) > self._nodes or size > self.chars:
             return False
-        self._chars -= size
+        self.chars -= size
         return True
 
     def _pairs(self, mapping: Mapping[object, object], depth: int) -> list[object]:
@@ -197,14 +221,15 @@ class Plainer:
             return self._array(found)
         if isinstance(value, Mapping):
             return {TAG: name, "items": self._pairs(value, depth)}
-        fields = _fields(value)
-        if fields is not None:
-            return {TAG: name, "fields": self._mapping(fields, depth)}
+        named = fields(value)
+        if named is not None:
+            return {TAG: name, "fields": self._mapping(named, depth)}
         if isinstance(value, list | tuple):
             return {TAG: name, "items": self._items(value, depth)}
         if isinstance(value, set | frozenset):
             return {TAG: name, "items": self._items(_ordered(value), depth)}
-        return {TAG: name, "text": self._piece(repr(value), 200)}
+        told = self._curtain.code(repr(value)[:MAX_PIECE_CHARS], is_told=True)
+        return {TAG: name, "text": self._piece(told, 200)}
 
     def _bytes(self, name: str, data: bytes | bytearray) -> dict[str, object]:
         """Size, digest and beginning; only their digest, keyed, where there is something to hide in them."""
@@ -212,7 +237,7 @@ class Plainer:
         made: dict[str, object] = {TAG: name, "size": len(data), "sha256": _sha256(data)}
         before = self._curtain.count
         if self._curtain.has_work:
-            self._curtain.text(data.decode("latin-1"))
+            self._curtain.text(_decoded(data))
         if self._curtain.count == before:
             return made | {"head": bytes(data[:32]).hex()}
         return made | {"sha256": self._curtain.keyed(_sha256(data))}
@@ -231,7 +256,7 @@ class Plainer:
             made["text"] = self._piece(repr(found.value), 200)
         if found.type_name == "DataFrame":
             made["columns"] = [self._piece(name, 64) for name in names[:32]]
-        self._curtain.count += sum(self._curtain.is_secret(name, None) for name in names)
+        self._curtain.count += sum(self._curtain.is_name(name) for name in names)
         if self._curtain.count > before:
             made["sha256"] = self._curtain.keyed(str(made["sha256"]))
         return made
@@ -260,17 +285,15 @@ def _number(value: float) -> object:
     return value if is_written else {TAG: "float", "text": repr(value)}
 
 
-def _is_unicode(text: str) -> bool:
-    """Whether it holds no lone surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _escape(text: str) -> str:
-    return text if _is_unicode(text) else text.encode("utf-8", "backslashreplace").decode()
+    return text if is_unicode(text) else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _decoded(data: bytes | bytearray) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _sha256(data: bytes | bytearray) -> str:
@@ -290,11 +313,3 @@ def _names(found: Shaped) -> list[str]:
         return [str(name) for name in found.value.columns]
     name = getattr(found.value, "name", None) if found.shape else None
     return [] if name is None else [str(name)]
-
-
-def _fields(value: object) -> dict[object, object] | None:
-    """Of a dataclass or a named tuple, by name."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
-    names = getattr(value, "_fields", None) if isinstance(value, tuple) else None
-    return None if names is None else dict(zip(names, value, strict=True))  # type: ignore[call-overload]

@@ -15,26 +15,32 @@ from typing import Any
 
 from smolagents_hardened.audit import snippets
 from smolagents_hardened.audit.digest import digest_value
+from smolagents_hardened.audit.named import named
 from smolagents_hardened.errors import ConfigError
 
 # A rule: (name of the argument or key, its value) -> is it a secret?
 Rule = Callable[[str, object], bool]
 
 _WORDS = frozenset(
-    {"secret", "secrets", "token", "credential", "credentials", "authorization", "cookie", "cookies", "pwd"}
+    {"secret", "secrets", "token", "credential", "credentials", "authorization", "cookie", "cookies", "pwd", "pwds"}
 )
 _PARTS = ("password", "passwd", "passphrase", "apikey")  # also within a longer word: dbpassword
 _PAIRS = frozenset(
     {
-        *((word, "key") for word in ("api", "private", "access", "signing", "encryption")),
+        *((word, key) for word in ("api", "private", "access", "signing", "encryption") for key in ("key", "keys")),
+        *((word, "tokens") for word in ("api", "access", "auth", "bearer", "refresh", "session")),  # not max_tokens
         *(("pass", word) for word in ("word", "phrase", "wd")),
     }
 )
+_ASCII_WORD = re.compile(r"\w", re.ASCII)
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
-# How far the secrets of one record are looked for in its other texts; shorter ones stand in any text by chance.
-MIN_CHARS, MAX_TEXTS, MAX_DEPTH, MAX_NUMBER = 3, 256, 8, 10**64
-PATTERN_CHARS = 256  # longer ones are searched for one by one: compiling takes a microsecond a character
+# How far the secrets of one record are looked for in its other texts; shorter ones stand in any text by chance, and
+# those below WORD_CHARS within other words.
+MIN_CHARS, WORD_CHARS, MAX_TEXTS, MAX_DEPTH, MAX_NUMBER = 3, 6, 256, 8, 10**64
+# Longer ones are searched for one by one: of those the standard library's search is linear, and with them the engine
+# would run out of memory for its automaton and be slow.
+PATTERN_CHARS = 64
 
 
 @lru_cache(maxsize=4096)
@@ -48,9 +54,14 @@ def is_secret_name(name: str) -> bool:
     )
 
 
+def _is_blank(value: object) -> bool:
+    """Whether it is no secret, whatever its name: nothing, a truth value, blanks."""
+    return value is None or isinstance(value, bool) or (isinstance(value, str) and not value.strip())
+
+
 def _compiled(patterns: Sequence[str]) -> Any:
     """One RE2 pattern for all: its time is linear in the text. Raises ConfigError for what RE2 does not do."""
-    import re2
+    import re2  # takes longer to load than most records to make
 
     try:
         for pattern in patterns:  # each by itself first, so that none can break out of its group
@@ -95,10 +106,14 @@ class Redactor:
 
     def within(self, text: str) -> tuple[str, int]:
         """The text with every match of a pattern replaced, and how many there were."""
-        if self._patterns is None:
+        return self.replaced(self._patterns, text)
+
+    def replaced(self, pattern: Any, text: str) -> tuple[str, int]:
+        """The same for a pattern of RE2; None is none."""
+        if pattern is None:
             return text, 0
         try:
-            made, count = self._patterns.subn(lambda match: self.word(match.group(0)), text)
+            made, count = pattern.subn(lambda match: self.word(match.group(0)), text)
         except UnicodeEncodeError:  # lone surrogates, which the engine does not read: doubt hides
             return self.word(text), 1
         return str(made), int(count)
@@ -109,8 +124,15 @@ class Redactor:
 
     def is_secret(self, name: str, value: object) -> bool:
         """Whether the value under this name is a secret. A rule that raises says yes: doubt hides."""
-        if self._by_name and is_secret_name(name):
+        if self._by_name and is_secret_name(name) and not _is_blank(value):
             return True
+        return bool(self._rules) and self._is_ruled(name, value)
+
+    def is_name(self, name: str) -> bool:
+        """Whether a value that is not known here would be a secret under this name."""
+        return (self._by_name and is_secret_name(name)) or self._is_ruled(name, None)
+
+    def _is_ruled(self, name: str, value: object) -> bool:
         for rule in self._rules:
             try:
                 if rule(name, value):
@@ -140,19 +162,22 @@ class Curtain:
     """What one record hides: what stands under a secret's name, what fits a pattern, and, once it is drawn, the same
     texts wherever else they occur in the record. Every text of others goes through `text`.
 
-    `count` is how much was hidden or left out. While not `has_work`, `text` would change nothing.
+    `count` is how much was hidden or left out; with `is_cut` something was left out, and what it says is not known.
+    While not `has_work`, `text` would change nothing.
     """
 
-    __slots__ = ("_long", "_redactor", "_short", "_texts", "count", "has_work", "is_secret")
+    __slots__ = ("_long", "_redactor", "_short", "_texts", "count", "has_work", "is_cut", "is_name", "is_secret")
 
     def __init__(self, redactor: Redactor) -> None:
         self.count = 0
+        self.is_cut = False
         self.has_work = redactor.has_patterns
         self.is_secret = redactor.is_secret
+        self.is_name = redactor.is_name
         self._redactor = redactor
         self._texts: set[str] | None = None  # of the secrets met so far
         self._long: list[str] = []
-        self._short: re.Pattern[str] | None = None
+        self._short: Any = None
 
     def text(self, text: str) -> str:
         """The text without what is to be hidden."""
@@ -161,21 +186,26 @@ class Curtain:
         for secret in self._long:
             self.count += secret in text
             text = text.replace(secret, self._redactor.word(secret))
-        if self._short is not None:
-            text, count = self._short.subn(lambda match: self._redactor.word(match[0]), text)
-            self.count += count
+        text, count = self._redactor.replaced(self._short, text)
+        self.count += count
         return text
 
     def mask(self, value: object) -> dict[str, object]:
         """What stands in the place of a secret."""
-        self._meet(value)
+        self.meet(value)
         return self._redactor.mask(value)
 
-    def code(self, code: str) -> str:
-        """A snippet without the literals that have a secret's name."""
+    def code(self, code: str, *, is_told: bool = False) -> str:
+        """A snippet, or what an object says of itself, without the literals that have a secret's name."""
         if not self._redactor.may_name(code):
             return code
-        return snippets.masked(code, lambda name: self.is_secret(name, ""), self._word)
+        return snippets.masked(code, self.is_name, self._word, is_told=is_told)
+
+    def seek(self, value: object) -> None:
+        """Meet every secret that has a name within it."""
+        for name, item in named(value):
+            if self.is_secret(name, item):
+                self.meet(item)
 
     def draw(self) -> bool:
         """Whether secrets were met; from here on their texts are hidden everywhere."""
@@ -184,8 +214,8 @@ class Curtain:
         # The longest first, or a part of one would be hidden and the rest of it shown.
         longest = sorted(self._texts, key=len, reverse=True)
         self._long = [text for text in longest if len(text) > PATTERN_CHARS]
-        short = "|".join(re.escape(text) for text in longest if len(text) <= PATTERN_CHARS)
-        self._short = re.compile(short) if short else None
+        short = [_literal(text) for text in longest if len(text) <= PATTERN_CHARS]
+        self._short = _compiled(short) if short else None
         self.has_work = True
         return True
 
@@ -194,28 +224,51 @@ class Curtain:
         return self._redactor.keyed(digest)
 
     def _word(self, text: str) -> str:
-        self._meet(text)
+        self.meet(text)
         return self._redactor.word(text)
 
-    def _meet(self, value: object) -> None:
+    def meet(self, value: object) -> None:
+        """Hide what can be told of a secret once the curtain is drawn."""
         self.count += 1
         self._texts = self._texts or set()
         left = max(MAX_TEXTS - len(self._texts), 0)
-        self._texts.update(itertools.islice((text for text in _texts(value) if len(text) >= MIN_CHARS), left))
+        self._texts.update(itertools.islice(filter(_is_telling, _texts(value)), left))
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it holds no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_telling(text: str) -> bool:
+    return len(text) >= MIN_CHARS and not text.isspace() and is_unicode(text)
+
+
+def _literal(text: str) -> str:
+    """A pattern for this text; for a short one only where it is a word of its own."""
+    is_short = len(text) < WORD_CHARS
+    before, after = (r"\b" if is_short and _ASCII_WORD.match(end) else "" for end in (text[0], text[-1]))
+    return before + re.escape(text) + after
 
 
 def _texts(value: object, depth: int = 0) -> Iterator[str]:
-    """The texts by which a secret can be told in others: as it is, and as `repr` has it."""
+    """The texts by which a secret can be told in others: as it is, as `repr` has it, and as bytes are looked through
+    (see Plainer).
+    """
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple | set | frozenset):
         for item in value if depth < MAX_DEPTH else ():
             yield from _texts(item, depth + 1)
     elif isinstance(value, bytes | bytearray):
-        yield bytes(value).decode("latin-1")
-        yield repr(bytes(value))[2:-1]
+        yield from (value.decode("latin-1"), value.decode("utf-8", "replace"), repr(bytes(value))[2:-1])
     elif isinstance(value, str):
-        yield value
-        yield repr(value)[1:-1]
+        yield from (value, repr(value)[1:-1])
+        if not value.isascii():
+            yield value.encode("utf-8", "replace").decode("latin-1")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield repr(value) if abs(value) < MAX_NUMBER else ""

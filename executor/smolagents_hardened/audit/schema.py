@@ -199,10 +199,11 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
 
 # The fields in which a record says something of its own: ids, digests, names, numbers. No user's pattern changes them,
 # or nothing could be looked up or compared.
+_OWN = (_TEXT, _TEXTS, _HASH, _WHOLE, _NUMBER)
 OWN = frozenset(
     {
         *("used", "enforcement", "budgets"),
-        *(name for _, fields, _ in KINDS.values() for name, what in fields.items() if what in (_TEXT, _TEXTS, _HASH)),
+        *(name for _, fields, _ in KINDS.values() for name, what in fields.items() if what in _OWN),
     }
 )
 

@@ -2,27 +2,44 @@
 
 `login(password="hunter2")` binds one, `login("hunter2")` does not: what a position means is the tool's matter, and is
 not known where the code is recorded.
+
+The text is read token by token, once, and never parsed to tell where a literal stands: what a model writes need not be
+Python, and must not cost more than its length. What is bound to a secret's name ends with the logical line, within
+brackets with the next comma.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from keyword import kwlist
 
-MAX_PARSED_CHARS = 256 * 1024  # parsing takes some microseconds a character at worst; beyond, the pattern has to do
-# What every secret's name has in it (redact.is_secret_name): without any of them nothing has to be parsed.
+MAX_CHARS = 128 * 1024  # a token takes some microseconds; what lies beyond is hidden as a whole
+MAX_NAME_CHARS = 256
+# What every secret's name has in it (redact.is_secret_name): without any of them nothing has to be read.
 _STEMS = ("secret", "token", "credential", "authorization", "cookie", "pwd", "pass", "key")
-# For what is no Python: a name, a sign of binding, a text or a word. Bounded, and tried where words begin only.
-_BINDING = re.compile(
-    r"(?<![\w-])([\w-]{1,256})"
-    r"([\"']?[ \t]*(?::[ \t]*[\w.\[\], |]{1,64}=|={1,3}|:=?)[ \t]*)"
-    r"(?:[A-Za-z]{0,2}(?:\"\"\"(?s:.*?)(?:\"\"\"|\Z)|'''(?s:.*?)(?:'''|\Z)|\"[^\"\n]*\"?|'[^'\n]*'?)|[^\s,;)\]}\"']+)"
+_VALUES = frozenset({"None", "True", "False"})
+_KEYWORDS = frozenset(kwlist) - _VALUES
+# Possessive throughout, and every text may be without its end: no token is tried in two ways.
+_TOKEN = re.compile(
+    r"""(?xs)
+      (?P<text>(?P<prefix>[A-Za-z]{0,2})(?P<quoted>
+          \"\"\"(?:[^"\\]++|\\.|"(?!""))*+(?:\"\"\")?+ | '''(?:[^'\\]++|\\.|'(?!''))*+(?:''')?+
+        | "(?:[^"\\\r\n]++|\\.)*+"?+ | '(?:[^'\\\r\n]++|\\.)*+'?+))
+    | (?P<name>[^\W\d]\w*+(?:-[^\W\d]\w*+)*+)
+    | (?P<number>\.?\d(?:[eE][+-]|[\w.])*+)
+    | (?P<gap>[^\S\r\n]++ | \#[^\r\n]*+ | \\\r?\n)
+    | (?P<end>[\r\n]++ | ;)
+    | (?P<open>[(\[{]) | (?P<close>[)\]}]) | (?P<comma>,)
+    | (?P<compare>[=!<>]=) | (?P<bind>=) | (?P<colon>:)
+    | (?P<other>.)"""
 )
+# For what is no Python: what stands without quotes behind a sign of binding.
+_WORD = re.compile(r"[^\S\r\n]*+([^\s=,;()\[\]{}<>\"']{1,256}+)(?![^\S\r\n]*+[=(\[\"'])")
 _QUOTES = "\"'"
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-
-Span = tuple[int, int]  # in bytes of the UTF-8 form
 
 
 def has_stem(code: str) -> bool:
@@ -31,106 +48,154 @@ def has_stem(code: str) -> bool:
     return any(stem in lowered for stem in _STEMS)
 
 
-def masked(code: str, is_secret: Callable[[str], bool], mask: Callable[[str], str]) -> str:
-    """The code with every literal under a secret's name replaced by a text literal of what `mask` says of it."""
-    try:
-        spans = _spans(code, is_secret) if len(code) <= MAX_PARSED_CHARS else None
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        spans = None
-    if spans is None:
-        return _BINDING.sub(lambda found: _masked_binding(found, is_secret, mask), code)
-    data, made, done = code.encode(), [], 0
+def masked(code: str, is_secret: Callable[[str], bool], mask: Callable[[str], str], *, is_told: bool = False) -> str:
+    """The text with every literal under a secret's name replaced by a text literal of what `mask` says of it.
+
+    Words without quotes are replaced as well where the text is no Python, and where it `is_told`: what an object says
+    of itself has no variables.
+    """
+    head, rest = code[:MAX_CHARS], code[MAX_CHARS:]
+    scan = _scanned(head, lru_cache(maxsize=4096)(is_secret))
+    spans = scan.literals
+    if scan.words and (is_told or not _is_python(head)):
+        spans = sorted(spans + scan.words, key=lambda span: (span[0], -span[1]))
+    made, done = [], 0
     for start, end in spans:
-        made += [data[done:start].decode(), repr(mask(_content(data[start:end].decode())))]
-        done = end
-    return "".join(made) + data[done:].decode()
+        if start < done:  # a number within a word
+            continue
+        content = _content(head[start:end])
+        if content.strip():
+            made += [head[done:start], repr(mask(content))]
+            done = end
+    made += [head[done:], repr(mask(rest)) if rest else ""]
+    return "".join(made)
 
 
-def _masked_binding(found: re.Match[str], is_secret: Callable[[str], bool], mask: Callable[[str], str]) -> str:
-    name, middle = found.groups()
-    value = found[0][len(name) + len(middle) :]
-    return f"{name}{middle}{mask(value.strip(_QUOTES))!r}" if is_secret(name) else found[0]
+def _scanned(code: str, is_secret: Callable[[str], bool]) -> _Scan:
+    """Read it; a bracket that is never closed would take in all lines that follow, and is then given up where a line
+    begins with a name.
+    """
+    scan = _Scan(code, is_secret).run()
+    return scan if len(scan.frames) == 1 else _Scan(code, is_secret, gives_up=True).run()
+
+
+def _is_python(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _content(literal: str) -> str:
-    """What a literal says; its source text for one whose parts are put together at run time."""
+    """What a text says; the source of a number, and of what Python does not read or puts together at run time."""
+    if literal[0].isdigit() or literal[0] == ".":
+        return literal
     try:
         value = ast.literal_eval(f"({literal})")
-    except (ValueError, SyntaxError):
-        return literal
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return literal.strip(_QUOTES)
 
 
-def _spans(code: str, is_secret: Callable[[str], bool]) -> list[Span]:
-    """Where the literals stand, in order, none within another."""
-    starts = [0, *(end.end() for end in _LINE_END.finditer(code.encode()))]
-    found = set()
-    for value in _bound(ast.parse(code), is_secret):
-        for node in _literals(value):
-            end_line, end = node.end_lineno or 0, node.end_col_offset or 0  # never None in what was parsed
-            found.add((starts[node.lineno - 1] + node.col_offset, starts[end_line - 1] + end))
-    outermost: list[Span] = []
-    for start, end in sorted(found, key=lambda span: (span[0], -span[1])):
-        if not outermost or start >= outermost[-1][1]:
-            outermost.append((start, end))
-    return outermost
-
-
-def _bound(tree: ast.AST, is_secret: Callable[[str], bool]) -> Iterator[ast.expr]:
-    """Every expression whose value gets a secret's name; a text with parts to fill in as a whole, since Python 3.11
-    does not say where in it they stand.
+@dataclass(slots=True)
+class _Frame:
+    """What is known within one pair of brackets, or of one logical line. Literals are hidden as `hides` says: 0 none,
+    1 texts (in a call within a hidden value: `token = login(url, timeout=100)` is no secret of 100), 2 numbers, too.
     """
-    todo = [tree]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.JoinedStr):
-            if any(is_secret(name) for part in ast.walk(node) for name, _ in _bindings(part)):
-                yield node
-            continue
-        yield from (value for name, value in _bindings(node) if value is not None and is_secret(name))
-        todo += ast.iter_child_nodes(node)
+
+    inherited: int = 0
+    is_call: bool = False
+    hides: int = 0
+    is_named: bool = False  # a secret's name stands before the next sign of binding
+    was_named: bool = False
+    has_keyword: bool = False  # the next colon belongs to a statement or a lambda
 
 
-def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
-    match node:
-        case ast.keyword(arg=name, value=value):
-            yield name or "", value
-        case ast.Dict(keys=keys, values=values):
-            yield from ((_text(key), value) for key, value in zip(keys, values, strict=True))
-        case ast.Assign(targets=targets, value=value):
-            yield from ((name, value) for target in targets for name in _names(target))
-        case ast.AnnAssign(target=target, value=value) | ast.AugAssign(target=target, value=value):
-            yield from ((name, value) for name in _names(target))
-        case ast.NamedExpr(target=target, value=value):
-            yield target.id, value
-        case ast.arguments():
-            positional = [*node.posonlyargs, *node.args]
-            yield from zip((one.arg for one in positional[::-1]), node.defaults[::-1], strict=False)
-            yield from zip((one.arg for one in node.kwonlyargs), node.kw_defaults, strict=True)
+@dataclass(slots=True)
+class _Scan:
+    code: str
+    is_secret: Callable[[str], bool]
+    gives_up: bool = False
+    literals: list[tuple[int, int]] = field(default_factory=list)
+    words: list[tuple[int, int]] = field(default_factory=list)
+    frames: list[_Frame] = field(default_factory=lambda: [_Frame()])
+    _before: str = ""  # kind of the token before
+    _is_joined: bool = False  # it was a hidden text: one that follows belongs to it
+
+    def run(self) -> _Scan:
+        """Feed each token to the method for its kind."""
+        feed = {kind: getattr(self, f"_{kind}") for kind in _KINDS}
+        for found in _TOKEN.finditer(self.code):
+            kind = found.lastgroup or ""
+            if kind == "gap":
+                continue
+            if kind in feed:
+                feed[kind](found)
+            if kind != "end":
+                self._is_joined = self._is_joined and kind == "text"
+                self._before = kind
+        return self
+
+    def _text(self, found: re.Match[str]) -> None:
+        top, content = self.frames[-1], found["quoted"].strip(_QUOTES)
+        if top.hides or ("f" in found["prefix"].lower() and _scanned(content, self.is_secret).literals):
+            start = self.literals.pop()[0] if self._is_joined else found.start()
+            self.literals.append((start, found.end()))
+            self._is_joined = True
+            return
+        self._is_joined = False
+        if len(content) <= MAX_NAME_CHARS and self.is_secret(content):
+            top.is_named = top.was_named = True
+
+    def _name(self, found: re.Match[str]) -> None:
+        top, name = self.frames[-1], found[0]
+        if name in _KEYWORDS:
+            top.has_keyword, top.is_named = True, False
+        elif self.is_secret(name[:MAX_NAME_CHARS]):
+            top.is_named = top.was_named = True
+
+    def _number(self, found: re.Match[str]) -> None:
+        if self.frames[-1].hides > 1:
+            self.literals.append(found.span())
+
+    def _open(self, found: re.Match[str]) -> None:
+        top = self.frames[-1]
+        is_call = found[0] == "(" and self._before in ("name", "close")
+        hides = min(top.hides, 1) if is_call else top.hides
+        self.frames.append(_Frame(hides, is_call, hides))
+
+    def _close(self, _: re.Match[str]) -> None:
+        if len(self.frames) > 1:
+            closed = self.frames.pop()
+            if closed.was_named and not closed.is_call:  # `d["api_key"] = ...`, `(user, password) = ...`
+                self.frames[-1].is_named = self.frames[-1].was_named = True
+
+    def _comma(self, _: re.Match[str]) -> None:
+        if len(self.frames) > 1:
+            top = self.frames[-1]
+            top.hides, top.is_named, top.has_keyword = top.inherited, False, False
+
+    def _bind(self, found: re.Match[str]) -> None:
+        top = self.frames[-1]
+        if top.is_named:
+            top.hides = 2
+            word = _WORD.match(self.code, found.end())
+            if word is not None and word[1] not in _KEYWORDS | _VALUES:
+                self.words.append(word.span(1))
+
+    def _colon(self, found: re.Match[str]) -> None:
+        top = self.frames[-1]
+        if top.has_keyword:
+            top.has_keyword = top.is_named = False
+        else:
+            self._bind(found)
+
+    def _end(self, found: re.Match[str]) -> None:
+        is_given_up = self.gives_up and found[0] != ";" and self.code[found.end() : found.end() + 1].isidentifier()
+        if len(self.frames) == 1 or is_given_up:
+            self.frames = [_Frame()]
+            self._is_joined = False
 
 
-def _names(target: ast.AST) -> Iterator[str]:
-    """The names that an assignment binds: variables, attributes, keys."""
-    for node in ast.walk(target):
-        match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name):
-                yield name
-            case ast.Subscript(slice=key):
-                yield _text(key)
-
-
-def _text(node: ast.AST | None) -> str:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-
-
-def _literals(value: ast.AST) -> Iterator[ast.expr]:
-    """Texts, bytes and numbers."""
-    todo = [value]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.JoinedStr):
-            yield node
-        elif not isinstance(node, ast.Constant):
-            todo += ast.iter_child_nodes(node)
-        elif isinstance(node.value, str | bytes | int | float | complex) and not isinstance(node.value, bool):
-            yield node
+_KINDS = ("text", "name", "number", "open", "close", "comma", "bind", "colon", "end")

@@ -20,7 +20,7 @@ from types import TracebackType
 from smolagents_hardened.audit import fork
 from smolagents_hardened.audit.chain import Chain
 from smolagents_hardened.audit.keeping import INTENTS, Keeping
-from smolagents_hardened.audit.plain import Plainer, own
+from smolagents_hardened.audit.plain import Glimpse, Plainer, decisions, own
 from smolagents_hardened.audit.record import RESERVED, Sealed, seal, utc
 from smolagents_hardened.audit.redact import Curtain, Redactor
 from smolagents_hardened.audit.schema import OWN
@@ -152,9 +152,11 @@ class Trail:
             raise ValueError(f"names of fields are ASCII, and none of {sorted(RESERVED)}: {sorted(fields)}")
         curtain = Curtain(self._redactor)
         if hiding is not None:
-            Plainer(curtain).convert(hiding)
+            curtain.seek(hiding)
             curtain.count = 0
         body = _converted(fields, curtain)
+        if curtain.is_cut:  # a secret may stand in what was left out, and its text elsewhere
+            curtain.seek([value for name, value in fields.items() if name not in OWN and type(value) is not Glimpse])
         if curtain.draw():  # once more: what is hidden in one place may have been shown before
             body = _converted(fields, curtain)
         if curtain.count:
@@ -261,7 +263,7 @@ def _converted(fields: Mapping[str, object], curtain: Curtain) -> dict[str, obje
         elif name in OWN:
             body[name] = own(value)
         else:  # a budget for each, so that no argument can crowd out the fields after it
-            body[name] = Plainer(curtain, is_list_of_ours=name == "decisions").convert(value)
+            body[name] = decisions(value, curtain) if name == "decisions" else Plainer(curtain).convert(value)  # type: ignore[arg-type]
     return body
 
 

@@ -40,6 +40,7 @@ from smolagents_hardened.governance.rules import refuse_unknown, text, texts
 _CASE_KEYS = ("name", "tool", "arguments", "agent", "delegation", "labels", "known", "expect", "rule")
 _VERDICTS = tuple(verdict.value for verdict in Verdict)
 _LABEL = re.compile(r"(?:(.*) \()?((?:rule|policy) [0-9]+)\)?", re.DOTALL)
+_SAID = {"hook", "round", "verdict"}  # of every decision that is on record whole
 _REDACTED = re.compile(r"\[redacted [0-9a-f]{16}\]")
 
 
@@ -150,6 +151,8 @@ def replay(policy: Policy | CedarPolicy, path: Path) -> Iterator[Replayed]:
 def _replayed(policy: Policy | CedarPolicy, record: dict[str, Any]) -> Replayed:
     was = "made" if record["kind"] == "intent" else f"refused ({record.get('code')})"
     about = int(record.get("seq", 0)), str(record.get("tool")), was
+    if not all(isinstance(one, dict) and one.keys() >= _SAID for one in record["decisions"]):
+        return Replayed(*about, None, "unknown")
     own = _own(policy, record["decisions"])
     if not own and record["kind"] == "refusal":
         return Replayed(*about, None, "elsewhere")

@@ -15,6 +15,8 @@ from typing import TextIO
 
 _POLL_S = 0.1
 _CHUNK = 4096
+# Of a longer line a terminal keeps so many bytes, and says nothing (n_tty of Linux: 4096 with the newline).
+_TERMINAL_BYTES = 4095
 
 
 class Over(Exception):
@@ -23,6 +25,10 @@ class Over(Exception):
 
 class Ended(Exception):
     """There is nothing to read any more."""
+
+
+class Cut(Exception):
+    """The line is longer than the terminal hands over."""
 
 
 class Keyboard:
@@ -52,7 +58,7 @@ class Keyboard:
         self._is_behind = False
 
     def line(self, is_over: Callable[[], bool]) -> str:
-        """The next line, without its newline. Raises Over and Ended."""
+        """The next line, without its newline. Raises Over, Ended and Cut."""
         if self._descriptor is None:
             line = self._source.readline()
             if not line:
@@ -66,6 +72,8 @@ class Keyboard:
             if is_ready:
                 self._read(self._descriptor)
         raw, _, self._held = self._held.partition(b"\n")
+        if len(raw) >= _TERMINAL_BYTES and os.isatty(self._descriptor):
+            raise Cut
         return raw.decode(self._source.encoding or "utf-8", "replace").rstrip("\r")
 
     def _read(self, descriptor: int) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smolagents_hardened.audit.segments import opened
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance import policy_lines
 from smolagents_hardened.governance.policy_lines import MAX_DEPTH
@@ -66,7 +67,7 @@ def _oddity(value: object, path: policy_lines.Path) -> tuple[policy_lines.Path, 
 def read_text(path: Path) -> str:
     """The text of one file. Raises ConfigError that names it."""
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             raw = stream.read(MAX_BYTES + 1)
         text = raw.decode("utf-8")
     except (OSError, UnicodeError) as error:

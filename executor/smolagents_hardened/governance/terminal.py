@@ -16,7 +16,7 @@ from smolagents_hardened.governance.approval import ApprovalRequest
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.exhibit import Exhibit, effect
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.keyboard import Ended, Keyboard, Over
+from smolagents_hardened.governance.keyboard import Cut, Ended, Keyboard, Over
 
 _KEYS = "[a]pprove  [e]dit  [r]eject  an[s]wer  s[t]op  [v]iew all: "
 _KEYS_CODE = "[a]pprove  [r]eject  s[t]op  [v]iew all: "
@@ -135,8 +135,13 @@ class _Dialog:
         self.keyboard.forget()
 
     def read(self, prompt: str) -> str:
-        self.console.print(Text(prompt), end="")
-        line = self.keyboard.line(self.request.is_over)
+        line = None
+        while line is None:
+            self.console.print(Text(prompt), end="")
+            try:
+                line = self.keyboard.line(self.request.is_over)
+            except Cut:
+                self.say("that line is longer than a terminal hands over: nothing of it counts, type a shorter one")
         if self.request.is_over():  # typed in the last moment, or after it: it must not look as if it counted
             raise Over
         return line
