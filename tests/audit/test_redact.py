@@ -192,6 +192,7 @@ def test_a_secret_is_hidden_in_the_whole_record() -> None:
         "password = getenv('PW', 'hunter2')",
         "password = 'it\\'s hunter2'",
         "password += ('hunter2')",
+        "password = x or ['hunter2']",
         "password: Literal['a'] = 'hunter2'",
     ],
 )
@@ -213,6 +214,7 @@ def test_literals_with_a_secrets_name_are_not_in_the_code(code: str, before: str
         ("{'token': 'hunter2', 'city': 'Rome'}", "'city': 'Rome'"),
         ("if token: city = 'Rome'", "city = 'Rome'"),
         ("f(lambda token: token + 'Rome')", "'Rome'"),
+        ("api_key = os.environ['OPENAI_API_KEY'][100:]", "os.environ['OPENAI_API_KEY'][100:]"),
         ("password = ''", "password = ''"),
         ("token = 0x" + "f" * 4_000 + "\nlook('Rome')", "look('Rome')"),
     ],

@@ -83,6 +83,19 @@ def test_no_argument_crowds_out_later_fields() -> None:
     assert Trail().append("a", arguments=["x" * 10**4] * 10**4, after="d")["after"] == "d"
 
 
+def test_no_decision_crowds_out_what_others_have_said() -> None:
+    """Each hook's word is written whole, however long the arguments are to which another has changed the call; all of
+    them together stay bounded.
+    """
+    long = {"hook": "a", "round": 1, "verdict": "modify", "arguments": {"rows": ["x" * 100] * 3_000}}
+    short = {"hook": "b", "round": 1, "verdict": "deny", "rule": "mine", "reason": "no", "shadow": True}
+    record = Trail().append("intent", decisions=[long, short])
+    assert record["decisions"][1] == short  # type: ignore[index]
+    record = Trail().append("intent", decisions=[long] * 100 + [short])
+    assert {**record["decisions"][100], "reason": "no"} == short  # type: ignore[index]
+    assert len(str(record)) < 2_000_000
+
+
 def test_the_file_is_private(path: Path) -> None:
     """Nobody but its owner can read the file."""
     Trail(path).close()

@@ -209,6 +209,23 @@ def test_what_the_record_does_not_hold_is_not_judged(tmp_path: Path, name: str) 
     assert (found.decision, found.kind) == (None, "unknown")
 
 
+def test_a_long_change_ends_no_replay(tmp_path: Path) -> None:
+    """A call that another hook has changed at length is told apart: its arguments are not on record whole."""
+    made = policy(rule("deny"), default="deny")
+
+    def cut(call: ToolCall) -> Decision:
+        return Decision.allow() if "cut" in call.arguments else Decision.modify({**call.arguments, "cut": "yes"})
+
+    assert replayed(tmp_path, [cut, made], made, tool_call(rows=["x"] * 3_000)).kind == "unknown"
+
+
+@pytest.mark.parametrize("decision", [{"$type": "omitted", "of": "dict"}, {"hook": "x", "round": 1}, "x"])
+def test_decisions_that_are_not_on_record_are_unknown(decision: object) -> None:
+    """A record whose decisions are cut is told apart, and does not end the replay."""
+    record = {"kind": "refusal", "seq": 1, "tool": "weather", "decisions": [decision]}
+    assert module._replayed(policy(), record).kind == "unknown"
+
+
 def test_grants_and_labels_are_those_of_the_record(tmp_path: Path) -> None:
     """A Cedar policy that looks at the grants sees them."""
     made = CedarPolicy('permit(principal, action, resource) when { context.grants.contains("g1") };', "p.cedar")

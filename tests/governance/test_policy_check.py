@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from smolagents_hardened.cli import main
+from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance import policy
 from smolagents_hardened.governance.check import check
+from smolagents_hardened.governance.reload import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 POLICIES = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".toml", ".yaml", ".json", ".cedar"))
@@ -186,3 +189,13 @@ def test_a_large_file_is_checked_in_time(tmp_path: Path, tool: str) -> None:
     started = time.monotonic()
     assert said(tmp_path, 'default="deny"\n' + "".join(rules)) == []
     assert time.monotonic() - started < 10
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    """Nobody writes to a FIFO under a policy's name, and nobody waits for it; a link to a file is read."""
+    os.mkfifo(tmp_path / "fifo.toml")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        load(tmp_path / "fifo.toml")
+    (tmp_path / "p.toml").write_text('default = "deny"\n')
+    (tmp_path / "link.toml").symlink_to("p.toml")
+    assert load(tmp_path / "link.toml")

@@ -136,6 +136,18 @@ def test_an_answer_that_comes_too_late_is_not_the_next_ones(seat: Seat, is_pipe:
     os.close(writer)
 
 
+@pytest.mark.parametrize(("size", "is_whole"), [(4_094, True), (4_095, False), (9_000, False)])
+def test_a_line_is_taken_whole_or_not_at_all(seat: Seat, size: int, is_whole: bool) -> None:
+    """What a terminal would cut in silence is asked for again; the longest line that it hands over is an answer."""
+    seat.type_when_asked("s\n")
+    seat.type_when_asked("y" * size + "\n", "answer (")
+    if not is_whole:
+        seat.type_when_asked("short\n", "a shorter one")
+    with bench(lambda call: ASK, approver=seat.approver) as made:
+        served = made.serve()
+    assert served == Value("y" * size if is_whole else "short")
+
+
 def test_lines_of_a_pipe_are_all_read() -> None:
     """Two lines that come at once are two answers; so are those of the next question."""
     reader, writer = os.pipe()

@@ -134,7 +134,7 @@ class _Scan:
                 feed[kind](found)
             if kind != "end":
                 self._is_joined = self._is_joined and kind == "text"
-                self._before = kind
+                self._before = "keyword" if found[0] in _KEYWORDS else kind
         return self
 
     def _text(self, found: re.Match[str]) -> None:
@@ -160,10 +160,10 @@ class _Scan:
             self.literals.append(found.span())
 
     def _open(self, found: re.Match[str]) -> None:
-        top = self.frames[-1]
-        is_call = found[0] == "(" and self._before in ("name", "close")
-        hides = min(top.hides, 1) if is_call else top.hides
-        self.frames.append(_Frame(hides, is_call, hides))
+        hides, is_applied = self.frames[-1].hides, self._before in ("name", "close")
+        if is_applied:  # what is asked for by a key is not the key: `token = os.environ["API_KEY"]`
+            hides = min(hides, 1) if found[0] == "(" else 0
+        self.frames.append(_Frame(hides, is_applied and found[0] == "(", hides))
 
     def _close(self, _: re.Match[str]) -> None:
         if len(self.frames) > 1:
