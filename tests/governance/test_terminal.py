@@ -207,6 +207,15 @@ def test_what_happened_without_an_answer_is_told(seat: Seat, otherwise: Decision
     assert f"no answer: {told}" in seat.shown
 
 
+def test_nobody_at_the_terminal_has_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record of a question that no person saw says so."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with bench(lambda call: ASK, approver=TerminalApprover()) as made, contextlib.suppress(RunStopped):
+        made.serve()
+        record = next(record for record in made.trail.records() if record["kind"] == "approval")
+    assert (record["code"], record["answered"]) == ("approval_unavailable", False)
+
+
 def test_a_question_that_is_over_is_not_shown() -> None:
     """One whose time ran out while another was being answered does not come on the screen."""
     shown = io.StringIO()

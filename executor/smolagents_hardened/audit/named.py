@@ -25,7 +25,7 @@ def named(value: object) -> Iterator[tuple[str, object]]:
         try:
             items = _items(one)
         except Exception:  # noqa: BLE001  a closed shelf, a dict that another thread changes: plain says so
-            continue
+            items = []
         yield from ((name, item) for name, item in items if isinstance(name, str))
         todo += (item for _, item in items if type(item) not in _LEAVES)
 

@@ -60,6 +60,16 @@ def own(value: object) -> object:
     return plain(value)
 
 
+def is_short(value: object) -> bool:
+    """Whether it is what `plain` makes of it, unless a curtain has work: most fields are, and take a tenth of the time
+    so.
+    """
+    kind = type(value)
+    if kind is str:
+        return len(value) < 512 and value.isascii()  # type: ignore[arg-type]
+    return kind is int and -(2**53) < value < 2**53  # type: ignore[operator]
+
+
 def decisions(told: Iterable[Mapping[str, object]], curtain: Curtain) -> list[dict[str, object]]:
     """What hooks have said, in tables whose keys are the record's own: each of its values has a budget of its own, so
     that a long one does not crowd out what the others have said.
@@ -70,6 +80,9 @@ def decisions(told: Iterable[Mapping[str, object]], curtain: Curtain) -> list[di
         for name, value in one.items():
             if name in OURS:
                 shown[name] = own(value)
+                continue
+            if is_short(value) and not curtain.has_work:
+                shown[name] = value
                 continue
             chars = min(left, MAX_CHARS)
             plainer = Plainer(curtain, chars=chars)

@@ -20,7 +20,7 @@ from types import TracebackType
 from smolagents_hardened.audit import fork
 from smolagents_hardened.audit.chain import Chain
 from smolagents_hardened.audit.keeping import INTENTS, Keeping
-from smolagents_hardened.audit.plain import Glimpse, Plainer, decisions, own
+from smolagents_hardened.audit.plain import Glimpse, Plainer, decisions, is_short, own
 from smolagents_hardened.audit.record import RESERVED, Sealed, seal, utc
 from smolagents_hardened.audit.redact import Curtain, Redactor
 from smolagents_hardened.audit.schema import OWN
@@ -258,17 +258,10 @@ class Trail:
 def _converted(fields: Mapping[str, object], curtain: Curtain) -> dict[str, object]:
     body: dict[str, object] = {}
     for name, value in fields.items():
-        if _is_short(value) and (not curtain.has_work or name in OWN):
-            body[name] = value  # what `plain` would make of it, at a tenth of the time: most fields are short names
+        if is_short(value) and (not curtain.has_work or name in OWN):
+            body[name] = value
         elif name in OWN:
             body[name] = own(value)
         else:  # a budget for each, so that no argument can crowd out the fields after it
             body[name] = decisions(value, curtain) if name == "decisions" else Plainer(curtain).convert(value)  # type: ignore[arg-type]
     return body
-
-
-def _is_short(value: object) -> bool:
-    kind = type(value)
-    if kind is str:
-        return len(value) < 512 and value.isascii()  # type: ignore[arg-type,attr-defined]
-    return kind is int and -(2**53) < value < 2**53  # type: ignore[operator]

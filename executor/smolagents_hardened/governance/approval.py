@@ -111,7 +111,7 @@ class Approval:
             "verdict": decision.verdict.value,
             "reason": decision.reason,
             "code": decision.code,
-            "answered": self.has_answered,
+            "answered": self.has_answered and decision.code != "approval_unavailable",
             "waited_us": round(self.waited_s * 1e6),
             **self.terms,
         }
