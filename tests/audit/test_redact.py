@@ -338,3 +338,13 @@ def test_a_secret_that_is_left_out_is_hidden_elsewhere(where: str) -> None:
     hiding, fields = (arguments, {}) if where == "hiding" else (None, {"arguments": arguments})
     record = Trail().append("x", hiding, error="no access with hunter2", **fields)
     assert ("hunter2" in json.dumps(record), "no access" in json.dumps(record)) == (False, True)
+
+
+def test_a_lone_surrogate_takes_no_code_out_of_the_record() -> None:
+    """The snippet is searched for secrets, and shown, with what is no Unicode written out."""
+    record = Trail(redact=Redactor(patterns=["sk-[0-9]+"])).append("code", text=Snippet("'\ud800 sk-12'; look(1)"))
+    assert str(record["text"]).startswith("'\\ud800 [redacted ")
+    assert str(record["text"]).endswith("look(1)")
+    for secret in ("hunt\ud800er2", "\ud800" * 300):
+        shown = json.dumps(Trail().append("x", arguments={"password": secret}, error=f"no: {secret}"))
+        assert ("no: [redacted" in shown, "ud800" in shown) == (True, False)

@@ -16,7 +16,7 @@ from functools import lru_cache
 from smolagents_hardened.audit.arrays import Shaped, shaped
 from smolagents_hardened.audit.digest import digest_text, digest_value, type_name
 from smolagents_hardened.audit.named import fields
-from smolagents_hardened.audit.redact import MAX_NUMBER, Curtain, Redactor, is_unicode
+from smolagents_hardened.audit.redact import MAX_NUMBER, Curtain, Redactor, escaped, is_unicode
 
 TAG = "$type"
 MAX_INT = 2**53 - 1  # the largest integer of RFC 8785 (I-JSON)
@@ -54,7 +54,7 @@ def plain(value: object, redactor: Redactor | None = None) -> object:
 def own(value: object) -> object:
     """What the record says in its own words (ids, digests, names): text is text, and no pattern changes it."""
     if type(value) is str:
-        return value if value.isascii() and len(value) <= MAX_NAME_CHARS else _escape(value[:MAX_NAME_CHARS])
+        return value if value.isascii() and len(value) <= MAX_NAME_CHARS else escaped(value[:MAX_NAME_CHARS])
     if type(value) is list and _TEXT.issuperset(map(type, value)):
         return [own(item) for item in value]
     return plain(value)
@@ -66,7 +66,7 @@ def is_short(value: object) -> bool:
     """
     kind = type(value)
     if kind is str:
-        return len(value) < 512 and value.isascii()  # type: ignore[arg-type]
+        return len(value) < 512 and value.isascii()  # type: ignore[arg-type,attr-defined]
     return kind is int and -(2**53) < value < 2**53  # type: ignore[operator]
 
 
@@ -170,15 +170,15 @@ class Plainer:
         size = len(text)
         if size <= self._text_chars and size <= self.chars:
             self.chars -= size
-            return text if text.isascii() or is_unicode(text) else {TAG: "str", "escaped": _escape(text)}
-        head = _escape(text[: min(1024, max(self.chars, 0))])
+            return text if text.isascii() or is_unicode(text) else {TAG: "str", "escaped": escaped(text)}
+        head = escaped(text[: min(1024, max(self.chars, 0))])
         self._spend(len(head))
         return {TAG: "str", "chars": size, "sha256": digest_text(text), "head": head}
 
     def _piece(self, text: str, limit: int) -> str:
         """So much of a text, of which nothing more has to be told."""
         text = text[:MAX_PIECE_CHARS]
-        shown = _escape((self._curtain.text(text) if self._curtain.has_work else text)[:limit])
+        shown = escaped((self._curtain.text(text) if self._curtain.has_work else text)[:limit])
         self._spend(len(shown))
         return shown
 
@@ -296,10 +296,6 @@ def _number(value: float) -> object:
     # RFC 8785 writes 1e16 as an integer beyond 2**53, which no strict reader takes back; -0.0 it writes as 0.
     is_written = math.isfinite(value) and (not value.is_integer() or 0 < abs(value) <= MAX_INT or repr(value) == "0.0")
     return value if is_written else {TAG: "float", "text": repr(value)}
-
-
-def _escape(text: str) -> str:
-    return text if is_unicode(text) else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _decoded(data: bytes | bytearray) -> str:

@@ -112,10 +112,7 @@ class Redactor:
         """The same for a pattern of RE2; None is none."""
         if pattern is None:
             return text, 0
-        try:
-            made, count = pattern.subn(lambda match: self.word(match.group(0)), text)
-        except UnicodeEncodeError:  # lone surrogates, which the engine does not read: doubt hides
-            return self.word(text), 1
+        made, count = pattern.subn(lambda match: self.word(match.group(0)), escaped(text))
         return str(made), int(count)
 
     def may_name(self, code: str) -> bool:
@@ -183,6 +180,7 @@ class Curtain:
         """The text without what is to be hidden."""
         text, count = self._redactor.within(text)  # first: a pattern does not fit any more once a part is replaced
         self.count += count
+        text = escaped(text) if self._long else text
         for secret in self._long:
             self.count += secret in text
             text = text.replace(secret, self._redactor.word(secret))
@@ -244,8 +242,13 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def escaped(text: str) -> str:
+    """The text with lone surrogates written out, which neither JSON nor RE2 takes."""
+    return text if is_unicode(text) else text.encode("utf-8", "backslashreplace").decode()
+
+
 def _is_telling(text: str) -> bool:
-    return len(text) >= MIN_CHARS and not text.isspace() and is_unicode(text)
+    return len(text) >= MIN_CHARS and not text.isspace()
 
 
 def _literal(text: str) -> str:
@@ -267,8 +270,9 @@ def _texts(value: object, depth: int = 0) -> Iterator[str]:
     elif isinstance(value, bytes | bytearray):
         yield from (value.decode("latin-1"), value.decode("utf-8", "replace"), repr(bytes(value))[2:-1])
     elif isinstance(value, str):
+        value = escaped(value)
         yield from (value, repr(value)[1:-1])
         if not value.isascii():
-            yield value.encode("utf-8", "replace").decode("latin-1")
+            yield value.encode().decode("latin-1")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield repr(value) if abs(value) < MAX_NUMBER else ""
