@@ -193,6 +193,8 @@ def test_a_secret_is_hidden_in_the_whole_record() -> None:
         "password = 'it\\'s hunter2'",
         "password += ('hunter2')",
         "password = x or ['hunter2']",
+        "(user, password) = ('bob', 'hunter2')",
+        "x = f\"don't {login(password='hunter2')}\"",
         "password: Literal['a'] = 'hunter2'",
     ],
 )
@@ -215,6 +217,7 @@ def test_literals_with_a_secrets_name_are_not_in_the_code(code: str, before: str
         ("if token: city = 'Rome'", "city = 'Rome'"),
         ("f(lambda token: token + 'Rome')", "'Rome'"),
         ("api_key = os.environ['OPENAI_API_KEY'][100:]", "os.environ['OPENAI_API_KEY'][100:]"),
+        ("print(f\"token: {getenv('Rome')}, {token:10}\")", "{getenv('Rome')}, {token:10}"),
         ("password = ''", "password = ''"),
         ("token = 0x" + "f" * 4_000 + "\nlook('Rome')", "look('Rome')"),
     ],
@@ -249,6 +252,8 @@ def test_other_code_is_recorded_as_it_is(code: str) -> None:
         "f(pwd=" * 20_000 + "1" + "," * 100_000,
         "pwd:" * 60_000,
         "f'pwd=" * 40_000,
+        'f"""' + "{pwd={" * 20_000,
+        'f"""{{' + "{}" * 60_000,
     ],
 )
 def test_hostile_code_does_not_cost_more_than_its_length(code: str) -> None:

@@ -21,8 +21,7 @@ MAX_CHARS = 128 * 1024  # a token takes some microseconds; what lies beyond is h
 MAX_NAME_CHARS = 256
 # What every secret's name has in it (redact.is_secret_name): without any of them nothing has to be read.
 _STEMS = ("secret", "token", "credential", "authorization", "cookie", "pwd", "pass", "key")
-_VALUES = frozenset({"None", "True", "False"})
-_KEYWORDS = frozenset(kwlist) - _VALUES
+_KEYWORDS = frozenset(kwlist) - {"None", "True", "False"}
 # Possessive throughout, and every text may be without its end: no token is tried in two ways.
 _TOKEN = re.compile(
     r"""(?xs)
@@ -39,6 +38,7 @@ _TOKEN = re.compile(
 )
 # For what is no Python: what stands without quotes behind a sign of binding.
 _WORD = re.compile(r"[^\S\r\n]*+([^\s=,;()\[\]{}<>\"']{1,256}+)(?![^\S\r\n]*+[=(\[\"'])")
+_FIELD = re.compile(r"\{((?:[^{}]++|\{[^{}]*+\})*+)\}")  # of an f-string
 _QUOTES = "\"'"
 
 
@@ -87,9 +87,13 @@ def _is_python(code: str) -> bool:
     return True
 
 
+def _is_number(begin: str) -> bool:
+    return begin.isdigit() or begin == "."
+
+
 def _content(literal: str) -> str:
     """What a text says; the source of a number, and of what Python does not read or puts together at run time."""
-    if literal[0].isdigit() or literal[0] == ".":
+    if _is_number(literal[0]):
         return literal
     try:
         value = ast.literal_eval(f"({literal})")
@@ -139,7 +143,7 @@ class _Scan:
 
     def _text(self, found: re.Match[str]) -> None:
         top, content = self.frames[-1], found["quoted"].strip(_QUOTES)
-        if top.hides or ("f" in found["prefix"].lower() and _scanned(content, self.is_secret).literals):
+        if top.hides or ("f" in found["prefix"].lower() and self._has_secret(content)):
             start = self.literals.pop()[0] if self._is_joined else found.start()
             self.literals.append((start, found.end()))
             self._is_joined = True
@@ -147,6 +151,11 @@ class _Scan:
         self._is_joined = False
         if len(content) <= MAX_NAME_CHARS and self.is_secret(content):
             top.is_named = top.was_named = True
+
+    def _has_secret(self, text: str) -> bool:
+        """Whether what fills in a text has one; the numbers there are widths."""
+        scans = [(part, _scanned(part, self.is_secret)) for part in _FIELD.findall(text)]
+        return any(not _is_number(part[start]) for part, scan in scans for start, _ in scan.literals)
 
     def _name(self, found: re.Match[str]) -> None:
         top, name = self.frames[-1], found[0]
@@ -181,7 +190,7 @@ class _Scan:
         if top.is_named:
             top.hides = 2
             word = _WORD.match(self.code, found.end())
-            if word is not None and word[1] not in _KEYWORDS | _VALUES:
+            if word is not None and word[1] not in kwlist:
                 self.words.append(word.span(1))
 
     def _colon(self, found: re.Match[str]) -> None:
@@ -194,8 +203,7 @@ class _Scan:
     def _end(self, found: re.Match[str]) -> None:
         is_given_up = self.gives_up and found[0] != ";" and self.code[found.end() : found.end() + 1].isidentifier()
         if len(self.frames) == 1 or is_given_up:
-            self.frames = [_Frame()]
-            self._is_joined = False
+            self.frames, self._before, self._is_joined = [_Frame()], "", False
 
 
 _KINDS = ("text", "name", "number", "open", "close", "comma", "bind", "colon", "end")
