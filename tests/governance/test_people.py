@@ -87,6 +87,26 @@ def test_an_edit_does_not_overrule_a_hook() -> None:
         assert it.serve() == Refused("not Rome", "denied")
 
 
+@pytest.mark.parametrize("city", ["Paris", "Rome"])
+@pytest.mark.parametrize("first", ["hook", "person"])
+def test_an_edit_that_changes_nothing_keeps_the_answer_in_the_tools_place(first: str, city: str) -> None:
+    """Paris is answered in the tool's place, by a hook or a person: who "edits" Paris into Paris does not make the tool
+    run, and who edits it into Rome does.
+    """
+
+    def answer(call: ToolCall) -> Decision:
+        return Decision.respond("dry run") if call.arguments["city"] == "Paris" else Decision.allow()
+
+    def approver(request: ApprovalRequest) -> Decision:
+        assert isinstance(request.subject, ToolCall)
+        return answer(request.subject) if request.prompt == "one?" else Decision.modify({"city": city})
+
+    before = {"hook": answer, "person": lambda _: Decision.ask("one?")}[first]
+    with bench(before, lambda _: Decision.ask("two?"), approver=approver) as it:
+        assert it.serve() == Value("dry run" if city == "Paris" else {"ran": {"city": "Rome"}})
+        assert len(it.tool.calls) == (city == "Rome")
+
+
 def test_an_approval_does_not_cover_an_edit_that_follows() -> None:
     """The first of two people approved Paris; after the second has edited, the first is asked again."""
     asked: list[tuple[str, str]] = []

@@ -332,11 +332,14 @@ class Governor:
             return decision
         for place, opinion in judgement.asks.items():
             prompt = opinion.decision.prompt
-            if any(approval.answers(place, prompt, call) for approval in approvals):
-                continue
-            desk, record = case.standing.jurors[place].desk, partial(self._ledger.approval, call, grants=call.grants)
-            approval = desk.ask(judgement.candidate.shown(), opinion, place, record, partial(misfit, check))
-            approvals.append(approval)
+            approval = next((one for one in approvals if one.answers(place, prompt, call)), None)
+            if approval is None:
+                desk, record = (
+                    case.standing.jurors[place].desk,
+                    partial(self._ledger.approval, call, grants=call.grants),
+                )
+                approval = desk.ask(judgement.candidate.shown(), opinion, place, record, partial(misfit, check))
+                approvals.append(approval)
             if approval.decision.verdict is Verdict.RESPOND:
                 decision = approval.decision
             elif approval.decision.verdict is not Verdict.ALLOW:

@@ -138,12 +138,11 @@ def judge(jurors: Sequence[Juror], judgement: Judgement, check: Check) -> None:
 
 
 def edited(jurors: Sequence[Juror], judgement: Judgement, edit: Decision, check: Check) -> str:
-    """Put a person's arguments in place: checked, then judged by all hooks again.
+    """Put a person's arguments in place: checked, then judged by all hooks again; the same arguments change nothing.
 
     The digest of what the person has written, which a hook may have changed since; "" where it is refused.
     """
-    judgement.decision = edit
-    is_new = _change(judgement, check)
+    is_new = _change(judgement, edit, check)
     written = judgement.candidate.call.digest
     if is_new:
         judge(jurors, judgement, check)
@@ -183,8 +182,11 @@ def _is_settled(jurors: Sequence[Juror], judgement: Judgement, check: Check) -> 
         if opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow:
             judgement.asks[place] = opinion
     judgement.opinions += latest
-    judgement.decision = strictest(latest)
-    return judgement.decision.verdict is not Verdict.MODIFY or not _change(judgement, check)
+    judgement.decision = decision = strictest(latest)
+    if decision.verdict is not Verdict.MODIFY:
+        return True
+    judgement.decision = Decision.allow(decision.reason)  # what stands where it changes nothing
+    return not _change(judgement, decision, check)
 
 
 def _identity(function: object) -> tuple[int, int]:
@@ -192,17 +194,18 @@ def _identity(function: object) -> tuple[int, int]:
     return id(getattr(function, "__self__", function)), id(getattr(function, "__func__", function))
 
 
-def _change(judgement: Judgement, check: Check) -> bool:
-    """Put a hook's arguments in place, checked like the snippet's own; False where that settles it."""
+def _change(judgement: Judgement, edit: Decision, check: Check) -> bool:
+    """Put other arguments in place, checked like the snippet's own. False: they are the same, or do not fit, which
+    denies the call.
+    """
     old = judgement.candidate
     try:
-        new = Candidate.of(old.call, check(private_copy(judgement.decision.arguments or {})))
+        new = Candidate.of(old.call, check(private_copy(edit.arguments or {})))
     except Exception as error:  # noqa: BLE001  arguments that cannot be checked are not run
         reason = f"the arguments were changed to ones that do not fit: {_told(error)}"
         judgement.decision = Decision.deny(reason, code="invalid_arguments")
         return False
     if new.call.digest == old.call.digest:
-        judgement.decision = Decision.allow(judgement.decision.reason)
         return False
     if judgement.requested is None:
         judgement.requested = old.call.arguments
