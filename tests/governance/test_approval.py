@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.governance.governed import bench
+from tests.governance.governed import bench, tool_call
 
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.approval import Approval, ApprovalRequest
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.served import Refused, Value
+from smolagents_hardened.governance.latch import Latch
+from smolagents_hardened.governance.served import Refused, Served, Value
 
 
 def ask(call: ToolCall) -> Decision:
@@ -132,6 +133,58 @@ def test_interrupt_wakes_a_waiting_approval() -> None:
         thread.join(5)
         released.set()
     assert [one.code for one in served] == ["interrupted"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_interrupt_wakes_whoever_is_asked_about_or_waits_for_that(place: int) -> None:
+    """One of two whose question is open, or is yet to be put, is interrupted: it ends at once, and the other does not."""
+    asked, released = threading.Event(), threading.Event()
+    latches, served = [Latch(), Latch()], dict[int, Served]()
+
+    def approver(_: object) -> bool:
+        asked.set()
+        return released.wait(30)
+
+    def serve(number: int) -> None:
+        with latches[number].in_force():
+            served[number] = it.serve()
+
+    with bench(lambda _: Decision.ask("sure?"), approver=approver) as it:
+        threads = [threading.Thread(target=serve, args=(number,)) for number in (0, 1)]
+        threads[0].start()
+        assert asked.wait(10)
+        threads[1].start()
+        time.sleep(0.1)  # by now it waits for its turn
+        latches[place].interrupt("enough", of_run=True)
+        threads[place].join(5)
+        assert [(number, one.code) for number, one in served.items()] == [(place, "interrupted")]  # type: ignore[union-attr]
+        released.set()
+        threads[1 - place].join(5)
+    assert isinstance(served[1 - place], Value)
+
+
+def test_questions_are_put_one_at_a_time_in_order() -> None:
+    """Whoever has waited longest is asked about next."""
+    order, is_busy = list[str](), threading.Semaphore(1)
+
+    def approver(request: ApprovalRequest) -> bool:
+        assert is_busy.acquire(blocking=False)
+        order.append(str(request.subject.arguments["city"]))  # type: ignore[union-attr]
+        time.sleep(0.1)
+        is_busy.release()
+        return True
+
+    with bench(lambda _: Decision.ask("sure?"), approver=approver) as it:
+        cities = [f"city {n}" for n in range(4)]
+        calls = [tool_call(city=city, call_id=city) for city in cities]
+        threads = [threading.Thread(target=it.serve, args=(call,)) for call in calls]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.02)
+        for thread in threads:
+            thread.join(5)
+    assert order == cities
+    assert len(it.tool.calls) == 4
 
 
 @pytest.mark.parametrize(

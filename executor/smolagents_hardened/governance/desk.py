@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from smolagents_hardened.errors import RunStopped
@@ -44,7 +45,8 @@ class Desk:
         self._approver = approver
         self._loop = loop
         self._clock = clock
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._turns: list[threading.Event] = []  # of all who ask, in order; that of the first is set
 
     def ask(
         self,
@@ -120,5 +122,26 @@ class Desk:
     def _wait(self, function: Callable[[], object], timeout_s: float | None) -> object:
         # Always in a thread of its own: an interrupt must be able to end the wait.
         worker = Worker(function, self._loop, timeout_s)
-        with waking(worker.wake), self._turn:
+        has_come = threading.Event()
+
+        def wake() -> None:
+            worker.wake()
+            has_come.set()
+
+        with waking(wake), self._turn(has_come):
             return worker.start().wait()
+
+    @contextmanager
+    def _turn(self, has_come: threading.Event) -> Iterator[None]:
+        """Wait until all who came before are gone, or somebody else sets the event."""
+        try:
+            with self._lock:
+                self._turns.append(has_come)
+                self._turns[0].set()
+            has_come.wait()
+            yield
+        finally:
+            with self._lock:
+                self._turns = [one for one in self._turns if one is not has_come]
+                if self._turns:
+                    self._turns[0].set()
