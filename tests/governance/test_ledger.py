@@ -149,6 +149,23 @@ def test_a_refusal_by_a_budget_says_which_policy_was_in_force() -> None:
     assert kept["code"]["policies"] == [version]
 
 
+def test_a_worker_names_the_rules_of_the_manager_it_works_for() -> None:
+    """Two managers take turns: the rules of each are on record once, and named with what is done for that one alone."""
+    policies = [Policy.from_mapping({"default": "allow", "prices": {"x": price}}) for price in (1, 2)]
+    versions = [str(policy.described()["digest"]) for policy in policies]
+    with bench() as worker, bench(policies[0]) as one, bench(policies[1]) as two:
+        for manager in (one, two, one, two):
+            manager.governor.serve(
+                tool_call("worker"), lambda given: given, lambda _: worker.governor.judge_code(code_call())
+            )
+        worker.governor.judge_code(code_call())
+        kept = list(worker.trail.records())
+    loads = [record["digest"] for record in kept if record["kind"] == "policy_load"]
+    named = [record.get("policies", []) for record in kept if record["kind"] == "code"]
+    assert loads == versions
+    assert named == [[versions[0]], [versions[1]], [versions[0]], [versions[1]], []]
+
+
 class Labels:
     """Gives results a label that is no Unicode."""
 

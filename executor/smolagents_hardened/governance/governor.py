@@ -130,9 +130,9 @@ class Governor:
                         ended = self._may_not_go_on(accounts, code.agent)
                         decision = decision if ended is None else ended
             except (KeyboardInterrupt, SystemExit):
-                self._ledger.code(code, CUT_SHORT, tuple(opinions.values()), code.grants)
+                self._ledger.code(code, CUT_SHORT, tuple(opinions.values()), standing.hooks)
                 raise
-            self._ledger.code(code, decision, tuple(opinions.values()), code.grants)
+            self._ledger.code(code, decision, tuple(opinions.values()), standing.hooks)
             return None if decision.verdict is Verdict.ALLOW else _refused(decision)
 
     def begin(self, agent: str, task: str) -> None:
@@ -246,12 +246,12 @@ class Governor:
                     self._rehearse(case, case.rehearsal)
         except (KeyboardInterrupt, SystemExit):
             judgement.decision = CUT_SHORT
-            self._ledger.refusal(judgement)
+            self._ledger.refusal(judgement, case.standing.hooks)
             raise
         if judgement.is_refused:
-            self._ledger.refusal(judgement)
+            self._ledger.refusal(judgement, case.standing.hooks)
             return _refused(judgement.decision)
-        self._ledger.intent(judgement)
+        self._ledger.intent(judgement, case.standing.hooks)
         if judgement.decision.verdict is Verdict.RESPOND:
             return self._maker.conclude(case, ToolOutcome("responded", judgement.decision.value), None)
         return self._maker.make(case, run)
@@ -336,7 +336,7 @@ class Governor:
             if approval is None:
                 desk, record = (
                     case.standing.jurors[place].desk,
-                    partial(self._ledger.approval, call, grants=call.grants),
+                    partial(self._ledger.approval, call),
                 )
                 approval = desk.ask(judgement.candidate.shown(), opinion, place, record, partial(misfit, check))
                 approvals.append(approval)
@@ -351,7 +351,7 @@ class Governor:
         for place, opinion in opinions.items():
             is_asked = opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow
             if is_asked and decision.verdict is Verdict.ALLOW:
-                desk, record = standing.jurors[place].desk, partial(self._ledger.approval, code, grants=code.grants)
+                desk, record = standing.jurors[place].desk, partial(self._ledger.approval, code)
                 decision = desk.ask(code, opinion, place, record).decision
         return decision
 

@@ -142,7 +142,7 @@ class Means:
     prices: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class NamedHook:
     """A hook as the governor holds it: its name for the trail, and its optional halves where it has them.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from smolagents_hardened.audit.digest import TooLarge, digest_value
 from smolagents_hardened.audit.plain import Glimpse, Snippet
@@ -19,6 +20,7 @@ from smolagents_hardened.governance.verdicts import Opinion
 
 # A result is digested for the record only, so a huge one must not cost seconds; arguments are always digested whole.
 MAX_RESULT_BYTES = 64 * 2**20
+_Version = tuple[object, object, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +29,23 @@ class Ledger:
 
     trail: Trail
     run: str
-    _versions: dict[int, tuple[object, object]] = field(
-        default_factory=dict
-    )  # place of a hook -> digest, error on record
+    # What is on record of each hook, as long as it is in use by anybody: digest, error, whether in shadow.
+    _versions: WeakKeyDictionary[NamedHook, _Version] = field(default_factory=WeakKeyDictionary)
     _hiding: set[str] = field(default_factory=set)  # ids of calls whose intent hides something
 
     def policies(self, hooks: Sequence[NamedHook]) -> bool:
-        """Each set of rules that is in force and not yet on record, or that has changed since ("policy_load"). Whether
-        there was any.
+        """Each set of rules that is in force and not yet on record, or that has changed since, or is in shadow now or
+        no longer ("policy_load"). Whether there was any.
         """
         is_new = False
-        for place, hook in enumerate(hooks):
+        for hook in hooks:
             if hook.described is None:
                 continue
             described = hook.described()
-            version = (described.get("digest"), described.get("error"))
-            if self._versions.get(place) != version:
-                self.trail.append("policy_load", run=self.run, hook=hook.name, shadow=hook.is_shadow(), **described)
-                self._versions[place] = version
+            version = (described.get("digest"), described.get("error"), hook.is_shadow())
+            if self._versions.get(hook) != version:
+                self.trail.append("policy_load", run=self.run, hook=hook.name, shadow=version[2], **described)
+                self._versions[hook] = version
                 is_new = True
         return is_new
 
@@ -66,37 +67,37 @@ class Ledger:
         """The run is over; what it has used of its budgets ("end")."""
         self.trail.append("end", run=self.run, **({"used": list(used)} if used else {}))
 
-    def code(self, code: CodeCall, decision: Decision, opinions: Sequence[Opinion], grants: Sequence[str] = ()) -> None:
-        """A snippet that is about to run ("code"), or is not to ("code_refusal"). `grants` are those it runs under."""
+    def code(self, code: CodeCall, decision: Decision, opinions: Sequence[Opinion], hooks: Sequence[NamedHook]) -> None:
+        """A snippet that is about to run ("code"), or is not to ("code_refusal"), under these hooks."""
         is_refused = decision.verdict is not Verdict.ALLOW
-        refusal = _refused(decision, grants) if is_refused else {}
+        refusal = _refused(decision, code.grants) if is_refused else {}
         self.trail.append(
             "code_refusal" if is_refused else "code",
             **_where(code),
             text=Snippet(code.code),
             digest=code.digest,
-            **_under(grants),
-            **self._why(opinions),
+            **_under(code.grants),
+            **self._why(opinions, hooks),
             **refusal,
         )
 
-    def approval(self, subject: ToolCall | CodeCall, approval: Approval, grants: Sequence[str] = ()) -> None:
+    def approval(self, subject: ToolCall | CodeCall, approval: Approval) -> None:
         """What a person, or nobody, has answered about what, before anything comes of it ("approval")."""
         about: dict[str, object] = {"run": subject.run, "digest": subject.digest}
         if isinstance(subject, ToolCall):
             about |= {"call": subject.call_id, "tool": subject.tool, "arguments": dict(subject.arguments)}
         else:
             about["text"] = Snippet(subject.code)
-        self.trail.append("approval", **about, **_under(grants), **approval.told())
+        self.trail.append("approval", **about, **_under(subject.grants), **approval.told())
 
-    def refusal(self, judgement: Judgement) -> None:
-        """A call that is not made, and why."""
+    def refusal(self, judgement: Judgement, hooks: Sequence[NamedHook]) -> None:
+        """A call that is not made under these hooks, and why."""
         refused = _refused(judgement.decision, judgement.candidate.call.grants)
-        self.trail.append("refusal", **self._call(judgement), **refused)
+        self.trail.append("refusal", **self._call(judgement, hooks), **refused)
 
-    def intent(self, judgement: Judgement) -> None:
-        """A call that is about to be made, or answered by a hook."""
-        record = self.trail.append("intent", **self._call(judgement), effect=judgement.decision.verdict.value)
+    def intent(self, judgement: Judgement, hooks: Sequence[NamedHook]) -> None:
+        """A call that is about to be made under these hooks, or answered by one of them."""
+        record = self.trail.append("intent", **self._call(judgement, hooks), effect=judgement.decision.verdict.value)
         if "keyed" in record:
             self._hiding.add(judgement.candidate.call.call_id)
 
@@ -132,7 +133,7 @@ class Ledger:
                 f"could not be recorded, so its result is withheld: {error}"
             ) from error
 
-    def _call(self, judgement: Judgement) -> dict[str, object]:
+    def _call(self, judgement: Judgement, hooks: Sequence[NamedHook]) -> dict[str, object]:
         call = judgement.candidate.call
         made = {
             **_where(call),
@@ -145,13 +146,15 @@ class Ledger:
             made["requested"] = dict(judgement.requested)
         if call.labels:
             made["labels"] = sorted(call.labels)
-        return made | _under(call.grants) | self._why(judgement.opinions)
+        return made | _under(call.grants) | self._why(judgement.opinions, hooks)
 
-    def _why(self, opinions: Sequence[Opinion]) -> dict[str, object]:
+    def _why(self, opinions: Sequence[Opinion], hooks: Sequence[NamedHook]) -> dict[str, object]:
         """The decisions, and which policies were in force where none of them says so."""
         made: dict[str, object] = {"decisions": [opinion.told() for opinion in opinions]}
-        if self._versions and not any(opinion.decision.version for opinion in opinions):
-            made["policies"] = sorted({str(digest) for digest, _ in self._versions.values()})
+        if not any(opinion.decision.version for opinion in opinions):
+            versions = [self._versions[hook] for hook in hooks if hook in self._versions]
+            if versions:
+                made["policies"] = sorted({str(digest) for digest, _, _ in versions})
         return made
 
 
