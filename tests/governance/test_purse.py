@@ -76,6 +76,28 @@ def test_a_changed_file_is_in_force_as_a_whole_while_a_worker_runs(tmp_path: Pat
         assert manager.kinds().count("delegation") == 1
 
 
+@pytest.mark.parametrize(("calls", "expected"), [(1, "ok"), (0, "budget_exhausted")])
+@pytest.mark.parametrize("had_one", [True, False])
+@pytest.mark.parametrize("is_noticed", [True, False])
+def test_a_budget_that_comes_while_a_person_thinks_counts(
+    is_noticed: bool, had_one: bool, calls: int, expected: str, tmp_path: Path
+) -> None:
+    """What the rules allow when the person says yes, whether another call has noticed the change before or not."""
+    path = tmp_path / "policy.toml"
+    rule = 'default = "allow"\n[[rule]]\ntool = "pay"\neffect = "ask"\n'
+    budget = '[[budget]]\ntool = "pay"\ncalls = {}\n'
+    path.write_text(rule + (budget.format(9) if had_one else ""))
+
+    def approver(_: object) -> bool:
+        path.write_text(rule + budget.format(calls))
+        return not is_noticed or call(it, "other") == "ok"
+
+    with bench(PolicyFile(path), approver=approver) as it:
+        assert call(it, "pay") == expected
+        record = next(one for one in it.trail.records() if one.get("tool") == "pay" and "decisions" in one)
+    assert len(record["grants"]) == 1  # the grant of the budget is named
+
+
 @pytest.mark.parametrize("error", [RunStopped("too dear"), asyncio.CancelledError(), ValueError("secret")])
 def test_a_price_function_that_raises_is_on_record(error: BaseException) -> None:
     """Whatever it raises, the call is refused and the refusal recorded; RunStopped stops the run."""

@@ -282,14 +282,19 @@ class Governor:
         return None
 
     def _charged(self, case: Case) -> Decision | None:
-        """Again, and now for good: a person may have thought for an hour, a hook may have changed the arguments. What a
-        hook answers in the tool's place costs nothing, but needs the same leave.
+        """Again, and now for good: a person may have thought for an hour while the rules changed, a hook may have
+        changed the arguments. What a hook answers in the tool's place costs nothing, but needs the same leave.
         """
-        interrupted = refusal()
-        refused = refused_by(case.accounts, self._authority.now()) if interrupted is None else interrupted
-        if refused is not None or case.judgement.decision.verdict is not Verdict.ALLOW:
+        judgement = case.judgement
+        refused = self._put_in_force(case.standing) if judgement.asks else None
+        is_renewed = case.renew()
+        if refused is None:
+            refused = refusal()
+        if refused is None:
+            refused = refused_by(case.accounts, self._authority.now())
+        if refused is not None or judgement.decision.verdict is not Verdict.ALLOW:
             return refused
-        if case.judgement.requested is not None:
+        if is_renewed or judgement.asks or judgement.requested is not None:
             refused = self._priced(case)
         return case.charge.take(case.call, self._clock()) if refused is None else refused
 

@@ -42,6 +42,16 @@ class Case:
     def call(self) -> ToolCall:
         return self.judgement.candidate.call
 
+    def renew(self) -> bool:
+        """The call is to be made under what the standing has by now; whether that is anything else."""
+        accounts = self.standing.accounts
+        if accounts == self.accounts:
+            return False
+        call, ids = self.call, tuple([grant.delegation.id for grant, _ in accounts])
+        call = call.with_arguments(call.arguments, facts=(call.labels, ids, call.is_known))
+        self.judgement.candidate, self.accounts = replace(self.judgement.candidate, call=call), accounts
+        return True
+
     @property
     def jurors(self) -> tuple[Juror, ...]:
         """Those that count."""
