@@ -149,18 +149,17 @@ class Governor:
         """Charge what a model reports for a step, in and out (None: it reports nothing), and any other cost. What comes
         next sees it.
         """
-        used = tokens or (0, 0)
-        for grant, purse in self._own.within(IN_FORCE.get()).accounts:
+        used, standing = tokens or (0, 0), self._own.within(IN_FORCE.get())
+        shadow = () if standing.shadow is None else standing.shadow.accounts
+        for grant, purse in (*standing.accounts, *shadow):
             grant.meter.spend("", agent, cost=cost + purse.token_price(used), tokens=sum(used))
         told = {} if tokens is None else dict(zip(("input_tokens", "output_tokens"), tokens, strict=True))
         self._ledger.usage(agent, told, float(cost + self._purse.token_price(used)))
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether a budget of ours can be used up by tokens: somebody has to report them."""
-        budgets = [budget for grant in self._purse.grants for budget in grant.meter.budgets]
-        has_price = any(self._purse.token_price(one) for one in ((1, 0), (0, 1)))
-        return any(budget.tokens is not None or (has_price and budget.cost is not None) for budget in budgets)
+        """Whether a budget of ours, in shadow or not, can be used up by tokens: somebody has to report them."""
+        return any(purse.counts_tokens for purse in self._own.all_purses)
 
     def leave_ended(self) -> Ended | None:
         """Why the agent has no leave for anything any more, if it has none."""
@@ -299,11 +298,16 @@ class Governor:
         return case.charge.take(case.call, self._clock()) if refused is None else refused
 
     def _rehearse(self, case: Case, rehearsal: Standing) -> None:
-        """Charge what hooks in shadow would; where that would be refused, it is on record with what they said."""
+        """Charge what hooks in shadow would, if by their word too the tool would run; where that would be refused, it
+        is on record with what they said.
+        """
+        judgement = case.judgement
+        if judgement.decision.verdict is not Verdict.ALLOW or not judgement.would_run:
+            return
         charge = Charge.of(rehearsal.accounts, case.call)
         refused = charge if isinstance(charge, Decision) else charge.take(case.call, self._clock())
         if refused is not None:
-            case.judgement.opinions.append(Opinion("budget", case.judgement.rounds, refused, is_shadow=True))
+            judgement.opinions.append(Opinion("budget", judgement.rounds, refused, is_shadow=True))
         elif isinstance(charge, Charge):
             case.rehearsed = charge
 

@@ -89,6 +89,12 @@ class Judgement:
         """Whether the call is not to be made."""
         return self.decision.verdict in (Verdict.STOP, Verdict.DENY)
 
+    @property
+    def would_run(self) -> bool:
+        """Whether the tool would run if hooks in shadow counted: as it is, with other arguments, or after a yes."""
+        last = [replace(one, is_shadow=False) for one in self.opinions if one.round == self.rounds]
+        return strictest(last).verdict in (Verdict.ALLOW, Verdict.MODIFY)
+
 
 @dataclass(frozen=True, slots=True)
 class Juror:

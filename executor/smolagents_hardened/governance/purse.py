@@ -85,6 +85,13 @@ class Purse:
         told = "gave no number from 0 on" if cost is None else cost.told
         return Decision.deny(f"its price could not be found out: the price function {told}", code="hook_error:price")
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a budget can be used up by a model's tokens."""
+        budgets = [budget for grant in self.grants for budget in grant.meter.budgets]
+        has_price = any(self.token_price(one) for one in ((1, 0), (0, 1)))
+        return any(budget.tokens is not None or (has_price and budget.cost is not None) for budget in budgets)
+
     def token_price(self, tokens: tuple[int, int]) -> Decimal:
         """What a model's tokens cost, in and out."""
         each = [self._table.get(name, _NOTHING) for name in (INPUT, OUTPUT)]
