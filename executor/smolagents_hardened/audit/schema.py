@@ -167,7 +167,8 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
         frozenset({"refused_by", "count", *_CALL} - {"run", "step", "agent", "tool"}),
     ),
     "outcome": (
-        "What came of a call whose intent is on record.",
+        "What came of a call whose intent is on record; `shadow`: what hooks in shadow would have made of it, besides"
+        " (labels, replaced_by, withheld, code, stopped).",
         {
             **{name: _TEXT for name in ("run", "call", "tool", "error_type")},
             "status": {"enum": ["ok", "error", "responded", "unknown", "stopped", "interrupted"]},
@@ -179,11 +180,12 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
             "replaced_by": _TEXTS,
             **_UNDER,
             **{name: _PLAIN_TEXT for name in ("withheld", "code", "stopped")},
+            "shadow": _OBJECT,
         },
         frozenset(
             {
                 *("result", "result_digest", "error_type", "error", "labels", "replaced_by", "grants"),
-                *("withheld", "code", "stopped"),
+                *("withheld", "code", "stopped", "shadow"),
             }
         ),
     ),

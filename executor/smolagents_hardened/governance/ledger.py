@@ -101,22 +101,18 @@ class Ledger:
         if "keyed" in record:
             self._hiding.add(judgement.candidate.call.call_id)
 
-    def outcome(self, call: ToolCall, aftermath: Aftermath) -> None:
-        """What came of a call whose intent is on record."""
+    def outcome(self, call: ToolCall, aftermath: Aftermath, rehearsed: Aftermath | None = None) -> None:
+        """What came of a call whose intent is on record; and what else hooks in shadow would have made of it."""
         outcome = aftermath.outcome
         more: dict[str, object] = {}
         if outcome.status in ("ok", "responded"):
             more = {"result": Glimpse(outcome.value), "result_digest": _digest(outcome.value)}
         if outcome.error_type:
             more = {"error_type": outcome.error_type, "error": Glimpse(outcome.error_message)}
-        if outcome.labels:
-            more["labels"] = sorted(outcome.labels)
-        if aftermath.replaced_by:
-            more["replaced_by"] = list(aftermath.replaced_by)
-        if aftermath.refused is not None:
-            more |= {"withheld": aftermath.refused.reason, "code": aftermath.refused.code}
-        if aftermath.stop is not None:
-            more["stopped"] = aftermath.stop.reason
+        more |= _made_of(aftermath, outcome.labels)
+        if rehearsed is not None and rehearsed is not aftermath:
+            shadow = _made_of(rehearsed, rehearsed.outcome.labels - outcome.labels)
+            more |= {"shadow": shadow} if shadow else {}
         self._conclude(call, outcome, more)
 
     def _conclude(self, call: ToolCall, outcome: ToolOutcome, more: Mapping[str, object]) -> None:
@@ -165,6 +161,19 @@ def _where(about: ToolCall | CodeCall) -> dict[str, object]:
 def _refused(decision: Decision, grants: Sequence[str]) -> dict[str, object]:
     made: dict[str, object] = {"reason": decision.reason, "code": decision.code}
     return made | {"refused_by": decision.rule} if decision.rule in grants else made
+
+
+def _made_of(aftermath: Aftermath, labels: frozenset[str]) -> dict[str, object]:
+    made: dict[str, object] = {}
+    if labels:
+        made["labels"] = sorted(labels)
+    if aftermath.replaced_by:
+        made["replaced_by"] = list(aftermath.replaced_by)
+    if aftermath.refused is not None:
+        made |= {"withheld": aftermath.refused.reason, "code": aftermath.refused.code}
+    if aftermath.stop is not None:
+        made["stopped"] = aftermath.stop.reason
+    return made
 
 
 def _under(grants: Sequence[str]) -> dict[str, object]:

@@ -111,7 +111,7 @@ class Maker:
         try:
             with thinking():
                 aftermath = review(case.jurors, case.judgement.candidate, outcome)
-                rehearsed = _rehearsed(case, aftermath.outcome)
+                rehearsed = _rehearsed(case, aftermath)
         except (KeyboardInterrupt, SystemExit) as interrupt:
             stop = RunStopped(type(interrupt).__name__)
             self.ledger.outcome(case.call, Aftermath(outcome, stop=stop))
@@ -120,7 +120,7 @@ class Maker:
         # Marked before anything is given back: a result without its label must not exist for a moment.
         if final.labels:
             case.standing.mark(final.labels)
-        self.ledger.outcome(case.call, aftermath)
+        self.ledger.outcome(case.call, aftermath, rehearsed)
         if aftermath.stop is not None:
             raise aftermath.stop
         if aftermath.refused is not None:
@@ -128,7 +128,7 @@ class Maker:
         if final.status in ("ok", "responded"):
             case.standing.learn(final.value, final.labels)
             if case.rehearsal is not None:
-                case.rehearsal.learn(final.value, rehearsed)
+                case.rehearsal.learn(final.value, rehearsed.outcome.labels)
             return Value(final.value)
         return Failed(error if error is not None and not aftermath.replaced_by else rebuilt(final))
 
@@ -137,11 +137,11 @@ class Maker:
         return standing if self.authority.judges_managed else replace(standing, jurors=IN_FORCE.get().jurors)
 
 
-def _rehearsed(case: Case, outcome: ToolOutcome) -> frozenset[str]:
-    """The labels of a result with those that hooks in shadow would add; marked where they count."""
+def _rehearsed(case: Case, aftermath: Aftermath) -> Aftermath:
+    """What hooks in shadow would make of what is left of an outcome; its labels are marked where they count."""
     if case.rehearsal is None:
-        return outcome.labels
+        return aftermath
     jurors = [juror for juror in case.standing.jurors if juror.hook.is_shadow()]
-    labels = outcome.labels | review(jurors, case.judgement.candidate, outcome).outcome.labels
-    case.rehearsal.mark(labels)
-    return labels
+    rehearsed = review(jurors, case.judgement.candidate, aftermath.outcome)
+    case.rehearsal.mark(rehearsed.outcome.labels)
+    return rehearsed
