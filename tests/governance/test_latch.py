@@ -87,3 +87,11 @@ def test_a_governor_lets_nothing_begin() -> None:
         it.governor.latch.clear()
         assert isinstance(it.serve(), Value)
         assert it.governor.judge_code(code_call()) is None
+
+
+def test_a_reason_can_be_shown() -> None:
+    """A lone surrogate in the reason of an interrupt ends no run by itself: it is written out."""
+    latch = Latch()
+    latch.interrupt("enough \ud800", of_run=True)
+    assert latch.ended is not None
+    assert latch.ended.reason == "enough \\ud800"

@@ -61,7 +61,8 @@ class Latch:
 
     def interrupt(self, reason: str | None, *, of_run: bool) -> None:
         """Nothing of the run begins any more; or, without `of_run`, of its step."""
-        self._set(Ended(str(reason or NO_REASON), of_run))
+        told = str(reason or NO_REASON).encode("utf-8", "backslashreplace").decode()  # consoles and files take it
+        self._set(Ended(told, of_run))
 
     def clear(self, *, of_step: bool = False) -> None:
         """A run begins; or, with `of_step`, a step is over: what has ended the whole run stays."""
