@@ -173,7 +173,7 @@ def test_an_interrupt_before_done_is_reported_with_its_reason() -> None:
 
 
 def test_what_is_interrupted_is_not_begun() -> None:
-    """Under a latch that is set the box is not even told of the snippet; once it is cleared, the same session runs it."""
+    """Under a latch that is set the box is not even told of the snippet; once that step is over, the same session runs it."""
 
     def guest(end: Guest) -> None:
         end.send(HELLO)
@@ -185,7 +185,7 @@ def test_what_is_interrupted_is_not_begun() -> None:
     with latch.in_force():
         latch.interrupt("enough", of_run=False)
         assert session.run("code", 30) == LimitHit(Limit.INTERRUPTED, "The step was interrupted: enough", "", False)
-        latch.clear()
+        latch.step_is_over()
         assert session.run("code", 30) == Finished(3, "3", "")
     session.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from smolagents_hardened.governance.latch import Latch
@@ -12,12 +12,12 @@ AT_WORK: ContextVar[tuple[str, ...]] = ContextVar("smolagents_hardened_agents", 
 
 
 @contextmanager
-def at_work(name: str, latch: Latch | None = None) -> Iterator[tuple[str, ...]]:
+def at_work(name: str, latch: Latch) -> Iterator[tuple[str, ...]]:
     """What is called within is the work of this agent, below those at work already; gives all of them."""
     chain = (*AT_WORK.get(), name)
     token = AT_WORK.set(chain)
     try:
-        with nullcontext() if latch is None else latch.in_force():
+        with latch.in_force():
             yield chain
     finally:
         AT_WORK.reset(token)

@@ -260,7 +260,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         why = ended()
         if why is None:
             return ""
-        self.governor.latch.clear(of_step=True)
+        self.governor.latch.step_is_over()
         return why.told
 
     def _take_along(self, session: Session, outcome: Outcome) -> Outcome:

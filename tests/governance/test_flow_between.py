@@ -8,6 +8,7 @@ import pytest
 from tests.governance.governed import FLOWS, bench, call, tool_call
 
 from smolagents_hardened import Decision, RunStopped, ToolCall
+from smolagents_hardened.governance.latch import Latch
 from smolagents_hardened.governance.policy import Policy
 from smolagents_hardened.governance.served import Value
 
@@ -61,7 +62,7 @@ def test_a_withheld_result_is_not_learned(error: BaseException) -> None:
     with bench(Once(), POLICY) as it:
         with suppress(RunStopped):
             assert call(it, "fetch", EVIL) == "hook_error:exception"
-        it.governor.latch.clear()  # another run
+        it.governor.latch = Latch()  # another run
         assert call(it, "fetch", EVIL) == "ok"
         assert call(it, "send", to=EVIL) == "denied"
 

@@ -21,13 +21,13 @@ def test_code_works_under_its_own_latch_and_those_above() -> None:
         with inner.in_force():
             inner.interrupt("you", of_run=False)
             assert ended() is inner.ended
-            outer.interrupt("all of you", of_run=True)
+            outer.interrupt("all of you", of_run=False)
             found: list[object] = []
             thread = threading.Thread(target=copy_context().run, args=(lambda: found.append(ended()),))
             thread.start()
             thread.join()
             assert found == [outer.ended]
-        outer.clear()
+        outer.step_is_over()
         assert ended() is None
     assert inner.ended is not None
     assert ended() is None
@@ -37,11 +37,11 @@ def test_a_step_spends_what_was_meant_for_it() -> None:
     """What ended a step is over with it; what ended the run is there until the next one begins."""
     latch = Latch()
     latch.interrupt("the step", of_run=False)
-    latch.clear(of_step=True)
+    latch.step_is_over()
     assert latch.ended is None
     latch.interrupt("the run", of_run=True)
     latch.interrupt("the step", of_run=False)
-    latch.clear(of_step=True)
+    latch.step_is_over()
     assert latch.ended is not None
     assert latch.ended.reason == "the run"
 
@@ -75,7 +75,7 @@ def test_a_wait_is_told_now_or_later() -> None:
 
 
 def test_a_governor_lets_nothing_begin() -> None:
-    """Neither a call nor code, and no hook is asked about it, until the latch is cleared."""
+    """Neither a call nor code, and no hook is asked about it, until the step is over."""
     asked: list[object] = []
     with bench(lambda call: asked.append(call) or Decision.allow()) as it:
         it.governor.interrupt("fire drill")
@@ -84,7 +84,7 @@ def test_a_governor_lets_nothing_begin() -> None:
         assert (served.code, it.tool.calls, asked) == ("interrupted", [], [])
         assert "fire drill" in str(it.last()["reason"])
         assert it.governor.judge_code(code_call()) is not None
-        it.governor.latch.clear()
+        it.governor.latch.step_is_over()
         assert isinstance(it.serve(), Value)
         assert it.governor.judge_code(code_call()) is None
 

@@ -6,12 +6,31 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from smolagents import CodeAgent
+from smolagents import CodeAgent, tool
 from tests.support.backends import backend
 
 from smolagents_hardened import register
 
 MakeAgent = Callable[..., CodeAgent]
+
+
+TOUCHED: list[str] = []  # what `touch` was called with, in the test that runs
+
+
+@tool
+def touch(what: str) -> str:
+    """Touches.
+
+    Args:
+        what: What.
+    """
+    TOUCHED.append(what)
+    return "touched"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_touched() -> None:
+    TOUCHED.clear()
 
 
 def named(name: str) -> dict[str, str]:

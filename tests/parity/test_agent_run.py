@@ -7,11 +7,13 @@ import gc
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
 
 import pytest
 from smolagents import ActionStep, CodeAgent, ToolCallingAgent, tool
 from smolagents.utils import AgentError
-from tests.parity.conftest import MakeAgent, named
+from tests.parity.conftest import TOUCHED, MakeAgent, named, touch
 from tests.support.models import CallModel, CodeModel
 from tests.test_governed import OVER, Act, caller, clerk
 
@@ -28,19 +30,15 @@ from smolagents_hardened import (
 from smolagents_hardened.errors import AuditError
 from smolagents_hardened.governance.delegation import Delegation, Grant
 
-TOUCHED: list[str] = []
-
 
 @tool
-def touch() -> str:
-    """Touches."""
-    TOUCHED.append("touched")
-    return "touched"
+def say(text: str) -> str:
+    """Says.
 
-
-@pytest.fixture(autouse=True)
-def _nothing_touched() -> None:
-    TOUCHED.clear()
+    Args:
+        text: What.
+    """
+    return text
 
 
 def stops(call: ToolCall) -> Decision:
@@ -65,7 +63,7 @@ def test_an_interrupt_is_not_undone_by_an_agent_that_runs_by_itself(make_agent: 
         thread.join()
         return "done"
 
-    agent = make_agent(CodeModel("slow()\ntouch()", "final_answer(1)"), (touch, slow), managed_agents=[helper])
+    agent = make_agent(CodeModel("slow()\ntouch('x')", "final_answer(1)"), (touch, slow), managed_agents=[helper])
     with pytest.raises(AgentError):
         agent.run("go")
     assert TOUCHED == []
@@ -82,7 +80,7 @@ def test_a_stop_is_not_undone_by_the_next_worker(make_agent: MakeAgent) -> None:
         with ThreadPoolExecutor(1) as pool:
             return " ".join(str(future.exception()) for future in [pool.submit(one.run, "go") for one in team])
 
-    model = CodeModel("fan()\ntouch()", "final_answer(1)")
+    model = CodeModel("fan()\ntouch('x')", "final_answer(1)")
     agent = make_agent(model, (touch, fan), {"governance": stops}, managed_agents=team)
     with pytest.raises(RunStopped, match="enough"):
         agent.run("go")
@@ -197,42 +195,40 @@ def test_a_run_in_an_except_block_can_be_interrupted() -> None:
                 agent.run("two", max_steps=1)
 
 
-def test_what_a_stopped_run_left_behind_does_not_go_on_under_the_next(make_agent: MakeAgent) -> None:
-    """A thread that lives on makes no call in the run after the stop."""
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_what_a_stopped_run_left_behind_does_not_go_on(make_agent: MakeAgent, is_stopped: bool) -> None:
+    """A thread that lives on makes no call in the run after a stop; after a run that ended by itself it does."""
     go, has_tried, late = threading.Event(), threading.Event(), Act()
     helper = clerk(late)
 
-    @tool
-    def leave() -> str:
-        """Leaves a thread behind that works later."""
-        import contextvars
-
-        def work() -> None:
-            go.wait(10)
-            with pytest.raises((RunStopped, AgentError)):
-                helper.run("late")
-            has_tried.set()
-
-        threading.Thread(target=contextvars.copy_context().run, args=(work,)).start()
-        return "left"
+    def work() -> None:
+        go.wait(10)
+        with suppress(RunStopped, AgentError):
+            helper.run("late")
+        has_tried.set()
 
     @tool
-    def act(text: str) -> str:
-        """Acts.
+    def leave(text: str) -> str:
+        """Leaves a thread behind that works later.
 
         Args:
-            text: What.
+            text: What to stop for.
         """
+        threading.Thread(target=copy_context().run, args=(work,)).start()
         return text
 
-    model = CodeModel("leave()\nact('stop')", "final_answer(1)")
-    agent = make_agent(model, (leave, act), {"governance": stops}, managed_agents=[helper])
-    with pytest.raises(RunStopped):
+    first = "leave('fine')\nsay('stop')" if is_stopped else "leave('fine')\nfinal_answer(0)"
+    model = CodeModel(first, "final_answer(1)")
+    agent = make_agent(model, (leave, say), {"governance": stops}, managed_agents=[helper])
+    if is_stopped:
+        with pytest.raises(RunStopped):
+            agent.run("one")
+    else:
         agent.run("one")
     assert agent.run("two") == 1
     go.set()
     assert has_tried.wait(10)
-    assert late.got == []
+    assert bool(late.got) is not is_stopped
 
 
 def test_a_delegation_that_has_ended_stops_a_tool_calling_agent() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from smolagents import ActionStep, CodeAgent, ToolCallingAgent, tool
 from smolagents.utils import AgentError, AgentExecutionError
-from tests.parity.conftest import MakeAgent, named
+from tests.parity.conftest import TOUCHED, MakeAgent, named, touch
 from tests.support.models import CallModel, CodeModel
 
 from smolagents_hardened import Decision, ToolCall, govern
@@ -176,24 +176,6 @@ def test_the_next_run_is_whole(make_agent: MakeAgent) -> None:
 
 
 # ---- nothing begins after it ----------------------------------------------------------------------------------
-
-TOUCHED: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def _nothing_touched() -> None:
-    TOUCHED.clear()
-
-
-@tool
-def touch(what: str) -> str:
-    """Touches.
-
-    Args:
-        what: What.
-    """
-    TOUCHED.append(what)
-    return "touched"
 
 
 class Interrupted(CodeModel):

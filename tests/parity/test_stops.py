@@ -9,31 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from smolagents import ActionStep, ToolCallingAgent, tool
+from smolagents import ActionStep, ToolCallingAgent
 from smolagents.local_python_executor import InterpreterError
-from tests.parity.conftest import MakeAgent
+from tests.parity.conftest import TOUCHED, MakeAgent, touch
 from tests.support.models import CallModel, CodeModel
 
 from smolagents_hardened import AuditError, Decision, RunStopped, ToolCall, govern
 
-TOUCHED: list[str] = []
 STOPPED = threading.Event()
 
 
-@tool
-def touch(what: str) -> str:
-    """Touches.
-
-    Args:
-        what: What.
-    """
-    TOUCHED.append(what)
-    return "touched"
-
-
 @pytest.fixture(autouse=True)
-def _nothing_touched() -> None:
-    TOUCHED.clear()
+def _not_stopped() -> None:
     STOPPED.clear()
 
 

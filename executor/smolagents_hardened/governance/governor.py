@@ -168,7 +168,7 @@ class Governor:
         return None if refused is None else Ended(refused.reason, error=DelegationEnded(refused.reason))
 
     def interrupt(self, reason: str | None = None) -> None:
-        """End every wait for an approval, and let nothing begin any more until `latch` is cleared: all is refused with
+        """End every wait for an approval, and let nothing begin any more until the step is over: all is refused with
         the code `interrupted`. Any thread may call it.
         """
         self.latch.interrupt(reason, of_run=False)

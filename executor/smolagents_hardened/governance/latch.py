@@ -64,10 +64,10 @@ class Latch:
         told = str(reason or NO_REASON).encode("utf-8", "backslashreplace").decode()  # consoles and files take it
         self._set(Ended(told, of_run))
 
-    def clear(self, *, of_step: bool = False) -> None:
-        """A run begins; or, with `of_step`, a step is over: what has ended the whole run stays."""
+    def step_is_over(self) -> None:
+        """What has ended the step is over with it. What has ended the run stays: the next run has another latch."""
         with self._lock:
-            if not (of_step and self.ended is not None and self.ended.of_run):
+            if self.ended is not None and not self.ended.of_run:
                 self.ended = None
 
     def in_force(self) -> _InForce:
