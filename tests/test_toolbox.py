@@ -16,6 +16,7 @@ from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.latch import Latch
 from smolagents_hardened.limits import Limits
 from smolagents_hardened.toolbox import Toolbox
 from smolagents_hardened.wire.values import decode
@@ -181,7 +182,7 @@ def test_odd_names_are_refused(name: str) -> None:
 def test_what_does_not_get_as_far_as_a_hook_is_on_record() -> None:
     """A refusal of a call nobody was asked about has an id, who made it, and the arguments as they were given."""
     box = toolbox(search=Search())
-    with at_work("boss"), at_work("clerk"):
+    with at_work("boss", Latch()), at_work("clerk", Latch()):
         box.serve("search", [1], {"only": "x" * 10**6})
         box.serve("nothing", [], {"text": float("nan")})
     first, second = box._governor.trail.records()
