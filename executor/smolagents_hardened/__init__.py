@@ -26,8 +26,14 @@ if TYPE_CHECKING:
         WireViolation,
     )
     from smolagents_hardened.executor import HardenedExecutor
+    from smolagents_hardened.governance.approval import ApprovalRequest, Approver
+    from smolagents_hardened.governance.budget import Budget
     from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
+    from smolagents_hardened.governance.delegation import Delegation, Grant
     from smolagents_hardened.governance.hooks import Decision, Hook
+    from smolagents_hardened.governance.inbox import Inbox
+    from smolagents_hardened.governance.screen import Screen
+    from smolagents_hardened.governance.terminal import TerminalApprover
     from smolagents_hardened.governed import govern
     from smolagents_hardened.limits import Limits
     from smolagents_hardened.registration import attach, hardened_agent, register
@@ -44,6 +50,14 @@ _HOME = {
     "ToolOutcome": "governance.call",
     "Decision": "governance.hooks",
     "Hook": "governance.hooks",
+    "Budget": "governance.budget",
+    "Delegation": "governance.delegation",
+    "Grant": "governance.delegation",
+    "Screen": "governance.screen",
+    "Approver": "governance.approval",
+    "ApprovalRequest": "governance.approval",
+    "TerminalApprover": "governance.terminal",
+    "Inbox": "governance.inbox",
     "HardenedError": "errors",
     "ConfigError": "errors",
     "BackendError": "errors",
@@ -69,6 +83,14 @@ __all__ = [  # noqa: RUF022 - the order of _HOME: what a user meets first stands
     "ToolOutcome",
     "Decision",
     "Hook",
+    "Budget",
+    "Delegation",
+    "Grant",
+    "Screen",
+    "Approver",
+    "ApprovalRequest",
+    "TerminalApprover",
+    "Inbox",
     "HardenedError",
     "ConfigError",
     "BackendError",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.governance.governed import bench, check, code_call, tool_call
@@ -214,6 +216,28 @@ def test_scope_bounds_the_tools() -> None:
     with bench(lambda call: asked.append(call), grant=Grant(Delegation(scope=("read_*",)))) as it:
         assert code(it.serve()) == "outside_delegation"
     assert asked == []
+
+
+@pytest.mark.parametrize("end", [100, "1970-01-01T01:01:40+01:00", datetime.fromtimestamp(100, UTC)])
+def test_a_delegation_takes_lists_and_any_time(end: object) -> None:
+    """In Python and in plain data, by position and by keyword, the same is meant by the same."""
+    budget = Budget(calls=1)
+    made = Delegation(["read_*"], [budget], end, id="a")
+    plain = {"scope": ["read_*"], "budgets": [{"calls": 1}], "expires": end, "id": "a"}
+    assert (
+        made
+        == Delegation(scope=("read_*",), budgets=(budget,), expires=100.0, id="a")
+        == Delegation.from_mapping(plain)
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"scope": "read"}, {"scope": [1]}, {"budgets": [{}]}, {"expires": datetime(2030, 1, 1)}]
+)
+def test_a_delegation_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    """One that is not said right lends nothing: the error names what it is about."""
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Delegation(**wrong)
 
 
 def test_a_delegation_expires() -> None:

@@ -22,27 +22,27 @@ from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
 from smolagents_hardened.governance.hooks import Decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Delegation:
-    """`scope`: names or globs of tools; `expires`: seconds since 1970, made of an ISO 8601 text with its offset where
-    that is given. `id` is for the trail; random unless given. Raises ConfigError.
+    """`scope`: names or globs of tools; `expires`: seconds since 1970, an ISO 8601 text with its offset, or a datetime
+    with its time zone, kept as seconds. `id` is for the trail; random unless given. Raises ConfigError.
     """
 
-    scope: tuple[str, ...] = ("*",)
-    budgets: tuple[Budget, ...] = ()
-    expires: float | None = None
+    scope: Sequence[str] = ("*",)
+    budgets: Sequence[Budget] = ()
+    expires: float | str | datetime | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
-        scope: object = self.scope
-        if not isinstance(scope, tuple) or not all(isinstance(tool, str) and tool for tool in scope):
-            raise ConfigError(f"delegation: scope is a list of tool names or globs, not {scope!r}")
-        budgets: object = self.budgets
-        if not isinstance(budgets, tuple) or not all(isinstance(budget, Budget) for budget in budgets):
+        scope, budgets = _listed(self.scope, "scope"), _listed(self.budgets, "budgets")
+        if not all(isinstance(tool, str) and tool for tool in scope):
+            raise ConfigError(f"delegation: scope is a list of tool names or globs, not {self.scope!r}")
+        if not all(isinstance(budget, Budget) for budget in budgets):
             raise ConfigError("delegation: budgets is a list of budgets")
         if not isinstance(self.id, str) or not self.id:
             raise ConfigError("delegation: id is a text")
-        object.__setattr__(self, "expires", _seconds(self.expires))
+        for name, value in (("scope", scope), ("budgets", budgets), ("expires", _seconds(self.expires))):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_mapping(cls, raw: object) -> Delegation:
@@ -55,13 +55,11 @@ class Delegation:
         unknown = [key for key in raw if key not in known]
         if unknown:
             raise ConfigError(f"delegation: unknown key {unknown[0]!r}; known: {', '.join(known)}")
-        made = dict(raw)
-        made["scope"] = _listed(raw.get("scope", ["*"]), "scope")
-        made["budgets"] = tuple(
+        budgets = [
             one if isinstance(one, Budget) else Budget.from_mapping(one)
             for one in _listed(raw.get("budgets", []), "budgets")
-        )
-        return cls(**made)
+        ]
+        return cls(**{**raw, "budgets": budgets})
 
     def covers(self, tool: str) -> bool:
         """Whether the tool is within the scope; `final_answer` is: who may do nothing else may still say so."""
@@ -87,15 +85,16 @@ def _seconds(value: object) -> float | None:
     if value is None:
         return None
     try:
-        if isinstance(value, str):
-            when = datetime.fromisoformat(value)
+        if isinstance(value, str | datetime):
+            when = datetime.fromisoformat(value) if isinstance(value, str) else value
             seconds = math.nan if when.tzinfo is None else when.timestamp()
         else:
             seconds = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # or TypeError
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise ConfigError(f"delegation: expires is seconds since 1970 or ISO 8601 with an offset, not {value!r}")
+        told = "seconds since 1970, or a time with its offset (ISO 8601 or a datetime)"
+        raise ConfigError(f"delegation: expires is {told}, not {value!r}")
     return seconds
 
 
@@ -112,6 +111,7 @@ class Grant:
     def __init__(self, delegation: Delegation, parent: Grant | None = None) -> None:
         self.delegation = delegation
         self.meter = Meter(delegation.budgets)
+        self._expires = _seconds(delegation.expires)
         self.lineage: tuple[Grant, ...] = (*(parent.lineage if parent is not None else ()), self)
         self._lock = threading.Lock()
         self._revoked: str | None = None
@@ -135,8 +135,7 @@ class Grant:
         """A denial when this grant, by itself, was revoked or is over. `now`: seconds since 1970."""
         if self._revoked is not None:
             return Decision.deny(f"the delegation was revoked: {self._revoked}", code="delegation_revoked")
-        expires = self.delegation.expires
-        if expires is not None and not now < expires:
+        if self._expires is not None and not now < self._expires:
             return Decision.deny("the delegation has expired", code="delegation_expired")
         return None
 
