@@ -77,6 +77,48 @@ def test_the_record_tells_the_terms_of_a_question() -> None:
         assert next(it.trail.records())["otherwise"] == "deny"
 
 
+@pytest.mark.parametrize("answer", [Decision.allow(), Decision.modify({"city": "Rome"}), Decision.respond(1)])
+@pytest.mark.parametrize(
+    ("approvers", "by", "code"),
+    [
+        (("ann", "bob"), "bob", ""),
+        ((), "eve", ""),
+        (("ann", "bob"), "", ""),
+        (("ann", "bob"), "eve", "approval_denied"),
+    ],
+)
+def test_who_has_answered_is_on_record_and_has_to_be_one_of_those_asked(
+    answer: Decision, approvers: tuple[str, ...], by: str, code: str
+) -> None:
+    """A name on an answer counts: the record has it, and one who was not to be asked has not answered for the others."""
+    question = Decision.ask("sure?", approvers=approvers)
+    hooks: list[Callable[[ToolCall], Decision]] = [
+        lambda call: question if call.arguments["city"] == "Paris" else Decision.allow()
+    ]
+    with bench(*hooks, approver=lambda _: answer.answered_by(by) if by else answer) as it:
+        served = it.serve()
+        assert (served.code if isinstance(served, Refused) else "") == code
+        approval = next(it.trail.records())
+        assert approval.get("by", "") == by
+        assert ("ann, bob" in str(approval["reason"])) is bool(code)
+        assert not (code and it.tool.calls)
+
+
+def test_a_decision_that_only_lacks_its_reason_needs_the_right_person_as_well() -> None:
+    """What is settled before the time is up counts like an answer: the wrong person's does not."""
+
+    def approver(request: ApprovalRequest) -> None:
+        request.settle(Decision.allow().answered_by("eve"))
+        time.sleep(1)
+
+    for approvers, code in ((("ann",), "approval_denied"), ((), "")):
+        question = Decision.ask("sure?", timeout_s=0.2, approvers=approvers)
+        with bench(lambda _, question=question: question, approver=approver) as it:  # type: ignore[misc]
+            served = it.serve()
+            assert (served.code if isinstance(served, Refused) else "") == code
+            assert next(it.trail.records())["by"] == "eve"
+
+
 def test_an_edit_does_not_overrule_a_hook() -> None:
     """A hook that forbids Rome forbids it to people as well."""
 
@@ -212,9 +254,12 @@ def test_what_is_no_approver_is_refused(approver: object) -> None:
 # ---- tickets ------------------------------------------------------------------------------------------------
 
 
-def asking(inbox: Inbox, then: Callable[[ApprovalRequest], None], timeout_s: float = 5) -> Served:
+def asking(
+    inbox: Inbox, then: Callable[[ApprovalRequest], None], timeout_s: float = 5, approvers: str | tuple[str, ...] = ()
+) -> Served:
     """Serve one call that asks, and do something with the open question meanwhile."""
-    with bench(lambda call: Decision.ask("sure?", timeout_s=timeout_s), approver=inbox) as it:
+    question = Decision.ask("sure?", timeout_s=timeout_s, approvers=approvers)
+    with bench(lambda call: question, approver=inbox) as it:
         served: list[Served] = []
         thread = threading.Thread(target=lambda: served.append(it.serve()))
         thread.start()
@@ -240,6 +285,18 @@ def test_an_answer_by_ticket_counts_once() -> None:
     assert isinstance(asking(inbox, then), Value)
     with pytest.raises(StaleTicket):
         inbox.answer(used[0].ticket, used[0].digest, True)
+
+
+def test_an_answer_of_the_wrong_person_uses_up_no_ticket() -> None:
+    """Who was not to be asked is told so; the right one may still answer, and is on record."""
+    inbox = Inbox()
+
+    def then(request: ApprovalRequest) -> None:
+        with pytest.raises(PermissionError, match="eve may not answer this; who may: ann"):
+            inbox.answer(request.ticket, request.digest, True, by="eve")
+        inbox.answer(request.ticket, request.digest, True, by="ann")
+
+    assert isinstance(asking(inbox, then, approvers="ann"), Value)
 
 
 @pytest.mark.parametrize("answer", ["yes", None, 1, Decision.ask("?"), Decision.modify({"town": "Rome"})])

@@ -227,6 +227,18 @@ def test_a_question_that_is_over_is_not_shown() -> None:
 LONG = "begin " + "ok " * 3000 + "DROP TABLE users" + " ok" * 500
 
 
+@pytest.mark.parametrize(("name", "by"), [("ann", "ann"), ("", None), ("eve", None)])
+def test_a_terminal_that_knows_who_sits_there_says_so(name: str, by: str | None) -> None:
+    """The name is on record; a question for others is not even shown."""
+    shown = io.StringIO()
+    approver = TerminalApprover(Console(file=shown), io.StringIO("a\n"), name=name)
+    with bench(lambda _: Decision.ask("sure?", approvers="ann"), approver=approver) as it:
+        served = it.serve()
+        approval = next(it.trail.records())
+    assert (isinstance(served, Value), bool(shown.getvalue())) == (name != "eve", name != "eve")
+    assert (approval.get("by"), approval["answered"]) == (by, name != "eve")
+
+
 def test_nothing_is_approved_unseen() -> None:
     """A long argument is cut, with how much of it; approving it shows all of it first, and asks again."""
     shown = io.StringIO()

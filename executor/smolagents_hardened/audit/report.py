@@ -97,7 +97,8 @@ def _about(record: Mapping[str, object]) -> str:
             came = f"{came}{_kept_back(record)}{_labels(record)}"
             return f"{record.get('tool')} {record.get('status')} in {took_ms}: {came}  #{record.get('call')}"
         case "approval":
-            said = f"{record.get('verdict')} ({_short(record.get('reason'))})"
+            by = f" by {_short(record['by'])}" if "by" in record else ""
+            said = f"{record.get('verdict')}{by} ({_short(record.get('reason'))})"
             return f"{record.get('tool', 'code')}: {_short(record.get('prompt'))} -> {said}  #{record.get('call', '')}"
         case "code" | "code_refusal":
             said = f"  {_said(record)}" if "code" in record else ""

@@ -144,6 +144,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
             **{name: _PLAIN_TEXT for name in ("hook", "prompt", "reason", "code")},
             "verdict": _VERDICT,
             "answered": {"type": "boolean"},
+            "by": _PLAIN_TEXT,
             "waited_us": _WHOLE,
             "arguments": _ANY,
             "text": _PLAIN_TEXT,
@@ -152,7 +153,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
             "value": _ANY,
             **_TERMS,
         },
-        frozenset({"call", "tool", "arguments", "text", "grants", "edited", "value", "approvers", "timeout_s"}),
+        frozenset({"call", "tool", "arguments", "text", "grants", "edited", "value", "approvers", "timeout_s", "by"}),
     ),
     "intent": (
         "A call is about to be made (`effect` allow), or answered without running the tool (respond).",

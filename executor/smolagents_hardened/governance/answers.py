@@ -15,7 +15,7 @@ from smolagents_hardened.governance.arguments import private_copy
 from smolagents_hardened.governance.call import STATUSES, CodeCall, ToolCall, ToolOutcome
 from smolagents_hardened.governance.hooks import Decision, Verdict
 
-_TEXTS = ("reason", "code", "prompt", "rule", "version")
+_TEXTS = ("reason", "code", "prompt", "rule", "version", "by")
 _PLAIN = frozenset({str})
 _OTHERWISE = frozenset({Verdict.ALLOW, Verdict.DENY, Verdict.RESPOND, Verdict.STOP})
 _FOR_CALLS = _OTHERWISE | {Verdict.MODIFY}
@@ -39,7 +39,7 @@ def decision_of(answer: object) -> Decision:
         raise WrongAnswer(f"returned {type(answer).__name__} instead of a Decision")
     if type(answer.verdict) is not Verdict:
         raise WrongAnswer("returned a Decision whose verdict is none")
-    texts = (answer.reason, answer.code, answer.prompt, answer.rule, answer.version)
+    texts = (answer.reason, answer.code, answer.prompt, answer.rule, answer.version, answer.by)
     if not _PLAIN.issuperset(map(type, texts)):
         plain: dict[str, Any] = {name: _text(getattr(answer, name), f"Decision whose {name}") for name in _TEXTS}
         answer = replace(answer, **plain)

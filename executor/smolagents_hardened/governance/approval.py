@@ -46,6 +46,12 @@ class ApprovalRequest:
         """The SHA-256 of what is asked about."""
         return self.subject.digest
 
+    def unfit(self, name: str) -> str:
+        """Why an answer of this person does not count; "" where it does, or where nobody says whose it is."""
+        if not name or not self.approvers or name in self.approvers:
+            return ""
+        return f"{name} may not answer this; who may: {', '.join(self.approvers)}"
+
 
 @runtime_checkable
 class Approver(Protocol):
@@ -54,7 +60,8 @@ class Approver(Protocol):
     def approve(self, request: ApprovalRequest) -> Decision | bool:
         """True or Decision.allow grants it; False or Decision.deny refuses. Decision.modify edits the arguments (they
         are checked and judged again), Decision.respond answers in the tool's place, Decision.stop ends the run.
-        Anything else, and any exception, is a refusal.
+        Anything else, and any exception, is a refusal. Say who has answered where you know:
+        `Decision.allow().answered_by("ann")` is on record, and a refusal where `request.approvers` are others.
         """
 
 
@@ -104,6 +111,7 @@ class Approval:
     def told(self) -> dict[str, object]:
         """What the trail keeps of it."""
         decision = self.decision
+        has_answered = self.has_answered and decision.code != "approval_unavailable"
         made: dict[str, object] = {
             "ticket": self.ticket,
             "hook": self.hook,
@@ -111,10 +119,12 @@ class Approval:
             "verdict": decision.verdict.value,
             "reason": decision.reason,
             "code": decision.code,
-            "answered": self.has_answered and decision.code != "approval_unavailable",
+            "answered": has_answered,
             "waited_us": round(self.waited_s * 1e6),
             **self.terms,
         }
+        if has_answered and decision.by:
+            made["by"] = decision.by
         if decision.arguments is not None:
             made["edited"] = decision.arguments
         if decision.verdict is Verdict.RESPOND:

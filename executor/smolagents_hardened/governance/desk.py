@@ -104,11 +104,12 @@ class Desk:
         answer = answered(asked, limit_s, "the approver")
         if isinstance(answer, RunStopped):
             return Decision.stop(answer.reason), True
-        if not isinstance(answer, NoAnswer):
-            return answer, True
-        if question.settled is not None:
-            return question.settled, True
-        return self._unanswered(answer, request), False
+        if isinstance(answer, NoAnswer):
+            if question.settled is None:
+                return self._unanswered(answer, request), False
+            answer = question.settled
+        unfit = request.unfit(answer.by)
+        return Decision.deny(unfit, code="approval_denied").answered_by(answer.by) if unfit else answer, True
 
     def _unanswered(self, answer: NoAnswer, request: ApprovalRequest) -> Decision:
         match answer.code:

@@ -34,7 +34,7 @@ class Decision:
     """One verdict with its reason, made by the class methods. It is never true or false by itself.
 
     `reason` is read by the model and by people; `code` is for programs. A policy fills in `rule` (which rule spoke) and
-    `version` (the SHA-256 of the policy it stands in).
+    `version` (the SHA-256 of the policy it stands in), an approver `by` (who has answered).
     """
 
     verdict: Verdict
@@ -48,6 +48,7 @@ class Decision:
     otherwise: Decision | None = None
     rule: str = ""
     version: str = ""
+    by: str = ""
 
     @classmethod
     def allow(cls, reason: str = "") -> Decision:
@@ -96,6 +97,10 @@ class Decision:
         `except Exception` around `agent.run` does not catch it.
         """
         return cls(Verdict.STOP, reason, "stopped")
+
+    def answered_by(self, name: str) -> Decision:
+        """The same, as the answer of this person: on record, and refused where others were to be asked."""
+        return replace(self, by=name)
 
     def __bool__(self) -> bool:
         raise TypeError("a Decision is neither true nor false: look at decision.verdict")

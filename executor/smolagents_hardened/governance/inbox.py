@@ -47,15 +47,19 @@ class Inbox:
         with self._lock:
             return tuple(one.request for one in self._open.values() if not one.request.is_over())
 
-    def answer(self, ticket: str, digest: str, answer: Decision | bool) -> None:
-        """Answer one question, once. `digest` is that of what the person was shown.
+    def answer(self, ticket: str, digest: str, answer: Decision | bool, *, by: str = "") -> None:
+        """Answer one question, once. `digest` is that of what the person was shown, `by` who it is.
 
         Raises StaleTicket, and answers nothing, for a ticket of another session, one that was used, one whose time is
-        over, and for another digest. Raises TypeError for what is no answer to this question, and ValueError for
-        arguments that do not fit: then the ticket is still good.
+        over, and for another digest. Raises TypeError for what is no answer to this question, ValueError for arguments
+        that do not fit, PermissionError for a person who was not to be asked: then the ticket is still good.
         """
         request = self._waiting(ticket, digest).request
         decision = answer_of(answer, request.subject)
+        decision = decision.answered_by(by) if by else decision
+        unfit = request.unfit(decision.by)
+        if unfit:
+            raise PermissionError(unfit)
         wrong = request.misfit(decision.arguments) if decision.arguments is not None else ""
         if wrong:
             raise ValueError(f"these arguments do not fit: {wrong}")

@@ -21,7 +21,7 @@
     [[rule]]
     tool = "pay"
     effect = "ask"                    # a person decides
-    approvers = ["ann", "bob"]        # optional: who may answer
+    approvers = ["ann", "bob"]        # optional: who may answer; a name on an answer is held against it
     timeout_s = 60                    # optional: how long they have
     on_timeout = "deny"               # what happens then: "deny" (if nothing is said) | "allow" | "stop"
 

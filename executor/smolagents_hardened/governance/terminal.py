@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from smolagents_hardened.audit.report import neutral
+from smolagents_hardened.governance.answers import answer_of
 from smolagents_hardened.governance.approval import ApprovalRequest
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.exhibit import Exhibit, effect
@@ -31,16 +32,21 @@ class TerminalApprover:
     """Asks whoever sits at `source` (standard input unless told otherwise), one question at a time.
 
     It reads only while a question is open: what is typed later belongs to whoever reads next. Without a terminal, and
-    without a source of its own, every question is refused.
+    without a source of its own, every question is refused. `name` says who that is, for the record and for questions
+    that name their approvers; nothing here can prove it.
     """
 
-    def __init__(self, console: Console | None = None, source: TextIO | None = None) -> None:
+    def __init__(self, console: Console | None = None, source: TextIO | None = None, *, name: str = "") -> None:
+        self._name = name
         self._console = console or Console(stderr=True, highlight=False)
         self._keyboard = None if source is None else Keyboard(source)
         self._lock = _STDIN if source is None else threading.Lock()
 
     def approve(self, request: ApprovalRequest) -> Decision | bool:
         """Show, ask, read. What is no answer is asked again; the end of the input refuses."""
+        unfit = request.unfit(self._name)
+        if unfit:
+            return Decision.deny(unfit, code="approval_unavailable")
         keyboard = self._keyboard
         if keyboard is None:
             if sys.stdin is None or not sys.stdin.isatty():
@@ -48,7 +54,13 @@ class TerminalApprover:
             keyboard = Keyboard(sys.stdin)
         with self._lock:
             # Its time may have run out while another question was answered.
-            return False if request.is_over() else _Dialog(self._console, keyboard, request).answer()
+            if request.is_over():
+                return False
+            answer = _Dialog(self._console, keyboard, self._signed(request)).answer()
+        return answer_of(answer, request.subject).answered_by(self._name)
+
+    def _signed(self, request: ApprovalRequest) -> ApprovalRequest:
+        return replace(request, settle=lambda decision: request.settle(decision.answered_by(self._name)))
 
 
 @dataclass(slots=True)
