@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any, assert_never
@@ -193,7 +192,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if self._steps is not None:
             self._steps.close()
         self.agent, self._agent, self._steps = agent, name, steps
-        vars(agent)["provide_final_answer"] = LastWord(agent, partial(self._toolbox.answer, name))
+        judge = self._toolbox.answer
+        vars(agent)["provide_final_answer"] = LastWord(agent, lambda text: judge(name, steps.latch, text))
 
     def __enter__(self) -> HardenedExecutor:
         return self

@@ -139,7 +139,7 @@ class Governed:
     def answer(self, text: object) -> Value | Told:
         """Judge what the agent answers when its steps are used up."""
         self._steps.look()
-        return self._toolbox.answer(self._name, text)
+        return self._toolbox.answer(self._name, self._steps.latch, text)
 
     def _served(self, name: str, arguments: Mapping[str, object] | str) -> Value | Told:
         self._steps.look()

@@ -274,6 +274,49 @@ def test_in_the_last_step(make_agent: MakeAgent) -> None:
     assert len(model.read) == 1
 
 
+@pytest.mark.parametrize("who", ["agent", "executor", "nobody"])
+def test_while_the_last_word_is_written(make_agent: MakeAgent, who: str) -> None:
+    """No step is left that could end, so the run does: the text of a refusal is no answer. Its tokens are charged."""
+    model = Interrupted("x = 1", "an answer")
+    agent = make_agent(model, max_steps=1)
+    acts: dict[str, Any] = {"agent": agent.interrupt, "executor": agent.python_executor.interrupt}
+    act = None if who == "nobody" else lambda: acts[who]("the user pressed stop")
+    agent.step_callbacks.register(ActionStep, lambda step, agent=None: setattr(model, "act", act))
+    if who == "nobody":
+        assert "an answer" in agent.run("go")
+    else:
+        with pytest.raises(AgentError, match="Agent interrupted: the user pressed stop"):
+            agent.run("go")
+        assert [str(step.error) for step in agent.memory.steps[2:]] == ["Agent interrupted: the user pressed stop"]
+        assert limits(agent) == ["Agent interrupted: the user pressed stop"]
+    assert [r["kind"] for r in agent.python_executor.trail.records()].count("usage") == 2
+
+
+@pytest.mark.parametrize("kind", ["code", "calls"])
+def test_before_the_last_word(make_agent: MakeAgent, kind: str) -> None:
+    """Whoever follows a stream and interrupts after the last step keeps the model from being asked once more."""
+    code, calls = CodeModel("x = 1", "an answer"), CallModel([("touch", {"what": "x"})], [])
+    agent: Any = make_agent(code, max_steps=1)
+    if kind == "calls":
+        agent = ToolCallingAgent([touch], calls, verbosity_level=0, max_steps=1)
+        trail = govern(agent).trail
+    else:
+        trail = agent.python_executor.trail
+
+    def follow() -> None:
+        for step in agent.run("go", stream=True):
+            if isinstance(step, ActionStep):
+                agent.interrupt("the user pressed stop")
+
+    with pytest.raises(AgentError, match="Agent interrupted: the user pressed stop"):
+        follow()
+    assert len(agent.model.read) == 1
+    assert "the user pressed stop" in str(agent.memory.steps[-1].error)
+    assert [r["reason"] for r in trail.records() if r["kind"] == "limit"] == [
+        "Agent interrupted: the user pressed stop"
+    ]
+
+
 def test_without_a_reason(make_agent: MakeAgent) -> None:
     """An interrupt for no reason interrupts, as smolagents' own does."""
     agent = make_agent(CodeModel("begin()\n" + SPIN), (begin,))
@@ -337,6 +380,25 @@ def test_a_tool_caller_above_a_box(make_agent: MakeAgent) -> None:
     thread.join()
     assert "all of you" in inner.memory.steps[1].error.message
     assert len(inner.memory.steps) == 2
+
+
+@pytest.mark.parametrize("who", ["clerk", "manager"])
+def test_the_last_word_of_a_managed_tool_caller(make_agent: MakeAgent, who: str) -> None:
+    """Interrupted while it is written, it is no answer; whoever is not meant goes on: here the manager, in its next step."""
+
+    class Busy(CallModel):
+        def generate(self, *args: Any, **options: Any) -> Any:
+            if len(self.read) == 1:
+                clerk.interrupt("not now") if who == "clerk" else manager.python_executor.interrupt("not now")
+            return super().generate(*args, **options)
+
+    model = Busy([("touch", {"what": "x"})], [])
+    clerk = ToolCallingAgent([touch], model, verbosity_level=0, max_steps=1, **named("clerk"))
+    manager = make_agent(CodeModel("print(clerk('go'))", "final_answer(1)"), managed_agents=[clerk])
+    assert manager.run("go") == 1
+    assert "not now" in str(clerk.memory.steps[-1].error)
+    assert "not now" in manager.model.read[1]
+    assert "refused" not in manager.model.read[1]
 
 
 def test_a_managed_tool_caller_alone(make_agent: MakeAgent) -> None:
