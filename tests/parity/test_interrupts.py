@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -225,6 +226,67 @@ def test_while_the_model_of_a_managed_agent_writes(make_agent: MakeAgent) -> Non
     interrupted_run(outer, "all of you")
     assert TOUCHED == []
     assert len(model.read) == 1
+
+
+@pytest.mark.parametrize("who", ["agent", "executor"])
+def test_while_an_async_hook_waits(make_agent: MakeAgent, who: str) -> None:
+    """The wait ends at once, in the box of a managed agent, too, and the coroutine is told to end; no tool runs."""
+    cancelled = threading.Event()
+
+    async def hook(call: ToolCall) -> Decision:
+        if call.tool == "touch":
+            BEGUN.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                cancelled.set()
+        return Decision.allow()
+
+    inner = make_agent(CodeModel("kept = 1\ntouch('x')", *["final_answer(2)"] * 2), (touch,), **named("inner"))
+    outer = make_agent(
+        CodeModel("inner('go')", "final_answer(1)"), (), {"governance": hook}, managed_agents=[inner], **named("outer")
+    )
+    meant: Any = outer if who == "agent" else outer.python_executor
+    thread = once_begun(lambda: meant.interrupt("nobody answers"))
+    started = time.monotonic()
+    if who == "agent":
+        interrupted_run(outer, "nobody answers")
+    else:
+        assert outer.run("go") == 1
+    thread.join()
+    assert time.monotonic() - started < 30
+    assert cancelled.wait(5)
+    assert TOUCHED == []
+    refused = [r for r in inner.python_executor.trail.records() if r["kind"] == "refusal"]
+    assert [(r["tool"], r["code"], "nobody answers" in r["reason"]) for r in refused] == [
+        ("touch", "interrupted", True)
+    ]
+    assert inner.python_executor("kept").output == 1
+
+
+def test_while_an_async_tool_runs(make_agent: MakeAgent) -> None:
+    """It is awaited and recorded, as every tool that runs."""
+    ended: list[str] = []
+
+    @tool
+    def slow() -> str:
+        """Takes its time."""
+        return ""
+
+    async def forward() -> str:
+        BEGUN.set()
+        await asyncio.sleep(0.6)
+        ended.append("whole")
+        return "done"
+
+    slow.forward = forward
+    agent = make_agent(CodeModel("slow()"), (slow,))
+    thread = once_begun(lambda: agent.interrupt("enough"))
+    interrupted_run(agent, "enough")
+    thread.join()
+    assert ended == ["whole"]
+    outcomes = [r for r in agent.python_executor.trail.records() if r["kind"] == "outcome"]
+    assert [(record["tool"], record["status"]) for record in outcomes] == [("slow", "ok")]
 
 
 @pytest.mark.parametrize("answer", [Decision.allow(), Decision.ask("sure?", timeout_s=20)])

@@ -15,7 +15,7 @@ from smolagents_hardened.governance.approval import Approval, ApprovalRequest, A
 from smolagents_hardened.governance.asking import NoAnswer, Worker, answered
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.latch import ended, waking
+from smolagents_hardened.governance.latch import waking
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.verdicts import Opinion, terms
 
@@ -108,16 +108,9 @@ class Desk:
             return answer, True
         if question.settled is not None:
             return question.settled, True
-        return self._unanswered(answer, request), False
-
-    def _unanswered(self, answer: NoAnswer, request: ApprovalRequest) -> Decision:
-        match answer.code:
-            case "timeout":
-                return request.otherwise
-            case "interrupted":
-                return CUT_SHORT if (why := ended()) is None else why.decision
-            case _:
-                return Decision.deny(f"the approver {answer.told}", code="approval_error")
+        if answer.code == "timeout":
+            return request.otherwise, False
+        return answer.denial(f"the approver {answer.told}", code="approval_error"), False
 
     def _wait(self, function: Callable[[], object], timeout_s: float | None) -> object:
         # Always in a thread of its own: an interrupt must be able to end the wait.
