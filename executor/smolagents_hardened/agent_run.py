@@ -1,4 +1,4 @@
-"""Stands in the place of one agent's `run` and `interrupt`: when a run begins, when it is over, and why it ended early.
+"""Stands in the place of one agent's `run`, `interrupt` and last word: when a run begins, ends, and why before its time.
 
 One for each agent, however many govern it. smolagents tells of steps only: a run that fails, is stopped, is interrupted
 between two steps, or is given up half way has no last step. And it keeps every callback for good, so there is one here,
@@ -19,8 +19,11 @@ from smolagents.monitoring import Timing
 from smolagents.utils import AgentError
 
 from smolagents_hardened.below import interrupt_below
-from smolagents_hardened.errors import ConfigError, RunStopped
+from smolagents_hardened.errors import ConfigError, HardenedError, RunStopped
 from smolagents_hardened.governance.latch import Ended, Latch
+from smolagents_hardened.governance.served import Value
+from smolagents_hardened.last_word import LastWord
+from smolagents_hardened.toolbox import Told
 
 _NAME = "_smolagents_hardened_run"
 
@@ -47,6 +50,12 @@ class Follower(Protocol):
     def run_is_over(self) -> None:
         """However it ended."""
 
+    def is_meant(self) -> bool:
+        """Whether it governs what the agent does now: one of them does."""
+
+    def answer(self, text: object) -> Value | Told:
+        """Judge what the agent answers when its steps are used up."""
+
     def close(self) -> None:
         """Follow it no more."""
 
@@ -58,8 +67,14 @@ class AgentRun:
         self.agent = agent
         self.dispatcher: Any = None  # told first: see dispatch.py
         self._followers: list[ref[Follower]] = []
-        self.run: object = None  # an object of its own for the run that is on
-        self._marks = {"run": self, "interrupt": self.interrupt, "__reduce_ex__": self._refuse_copy}
+        self.run: object = None  # an object of its own for the run that is on, and
+        self._is_followed = False  # whether anybody was told that it began
+        self._marks = {
+            "run": self,
+            "interrupt": self.interrupt,
+            "provide_final_answer": LastWord(agent, self._answer),
+            "__reduce_ex__": self._refuse_copy,
+        }
         agent.step_callbacks.register(MemoryStep, self._step_is_over)
 
     @property
@@ -119,6 +134,7 @@ class AgentRun:
         if self.is_on:  # one that was given up half way
             self._end(self.run)
         self.run = run = object()
+        self._is_followed = bool(self.followers)
         try:
             for follower in self.followers:
                 follower.begin(task)
@@ -175,7 +191,20 @@ class AgentRun:
             now = time.time()
             steps.append(ActionStep(step_number=self.agent.step_number, timing=Timing(now, now), error=error))
 
-    def _step_is_over(self, step: MemoryStep, **_context: Any) -> None:
+    def _answer(self, text: object) -> Value | Told:
+        for follower in self.followers:
+            if follower.is_meant():
+                return follower.answer(text)
+        if not (self.is_on and self._is_followed):
+            return Value(text)
+        raise HardenedError(
+            f"agent {self.agent.name or 'agent'!r}: what governed this run was closed while it went on;"
+            " there is nobody to judge its answer"
+        )
+
+    def _step_is_over(self, step: MemoryStep, agent: object, **_context: Any) -> None:
+        if agent is not self.agent:  # a copy, which shares its original's callbacks
+            return
         if self.dispatcher is not None:
             self.dispatcher.step_is_over(step)
         for follower in self.followers:

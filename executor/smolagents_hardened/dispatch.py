@@ -17,10 +17,7 @@ from smolagents.memory import FinalAnswerStep, MemoryStep
 from smolagents_hardened.agent_run import run_of
 from smolagents_hardened.errors import ConfigError, HardenedError
 from smolagents_hardened.governance.flow import Flow
-from smolagents_hardened.governance.served import Value
 from smolagents_hardened.governance.standing import IN_FORCE
-from smolagents_hardened.last_word import LastWord
-from smolagents_hardened.toolbox import Told
 
 _CHANGING = threading.Lock()  # held while an agent gets or loses an owner
 
@@ -33,9 +30,6 @@ class Owner(Protocol):
 
     def execute_tool_call(self, tool_name: object, arguments: Mapping[str, object] | str) -> object:
         """Serve one call of the agent."""
-
-    def answer(self, text: object) -> Value | Told:
-        """Judge what the agent answers when its steps are used up."""
 
     def end_step(self) -> None:
         """A step of the agent is over."""
@@ -51,11 +45,7 @@ class Dispatcher:
         self._is_left = False  # the last owner let go while a run was on
         self._run = run_of(agent)
         self._run.dispatcher = self
-        self._marks: dict[str, object] = {
-            "execute_tool_call": self,
-            "provide_final_answer": LastWord(agent, self._answer),
-        }
-        vars(agent).update(self._marks)
+        vars(agent)["execute_tool_call"] = self
 
     def add(self, owner: Owner) -> None:
         """This one governs the agent, too."""
@@ -116,13 +106,6 @@ class Dispatcher:
     def _alive(self) -> list[Owner]:
         return [owner for one in self._managers if (owner := one()) is not None]
 
-    def _answer(self, text: object) -> Value | Told:
-        owner = self.owner()
-        if owner is None:
-            self._free()
-            return Value(text)
-        return owner.answer(text)
-
     def _free(self) -> None:
         """Nobody governs the agent any more. Raises HardenedError within a run that began governed."""
         if self._is_left:
@@ -133,12 +116,11 @@ class Dispatcher:
         self._let_go()
 
     def _let_go(self) -> None:
-        """Take the marks off, if nobody holds the agent and no run is left."""
+        """Take the mark off, if nobody holds the agent and no run is left."""
         if self.is_held or self._is_left:
             return
-        for name, mark in self._marks.items():
-            if vars(self.agent).get(name) is mark:
-                del vars(self.agent)[name]
+        if vars(self.agent).get("execute_tool_call") is self:
+            del vars(self.agent)["execute_tool_call"]
         self._run.let_go()
 
 

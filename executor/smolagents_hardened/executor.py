@@ -39,7 +39,6 @@ from smolagents_hardened.governed import Admission, check
 from smolagents_hardened.host_text import neutral, without_host_paths
 from smolagents_hardened.installed import refuse_missing, translated
 from smolagents_hardened.keeper import Keeper
-from smolagents_hardened.last_word import LastWord
 from smolagents_hardened.live import LiveLog
 from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
 from smolagents_hardened.pictures import shown
@@ -192,8 +191,10 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if self._steps is not None:
             self._steps.close()
         self.agent, self._agent, self._steps = agent, name, steps
-        judge = self._toolbox.answer
-        vars(agent)["provide_final_answer"] = LastWord(agent, lambda text: judge(name, steps.latch, text))
+        steps.answer = lambda text: self._toolbox.answer(name, steps.latch, text)
+        steps.logs = lambda: self.state.logs
+        if self.config.show_pictures:
+            steps.pictures = lambda: self.pictures
 
     def __enter__(self) -> HardenedExecutor:
         return self
