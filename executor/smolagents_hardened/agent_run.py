@@ -1,4 +1,4 @@
-"""Stands in the place of one agent's `run`, `interrupt` and last word: when a run begins, ends, and why before its time.
+"""Stands in the place of one agent's `run`, `interrupt` and last word: when a run begins, when it is over, and why.
 
 One for each agent, however many govern it. smolagents tells of steps only: a run that fails, is stopped, is interrupted
 between two steps, or is given up half way has no last step. And it keeps every callback for good, so there is one here,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from smolagents import ActionStep, ToolCallingAgent
+from smolagents import ActionStep, ToolCallingAgent, tool
 from smolagents.local_python_executor import InterpreterError
 from tests.parity.conftest import TOUCHED, MakeAgent, touch
 from tests.support.models import CallModel, CodeModel
@@ -95,6 +95,50 @@ def test_the_person_at_the_keyboard(make_agent: MakeAgent) -> None:
     assert [(r["answered"], r["code"]) for r in records if r["kind"] == "approval"] == [(False, "interrupted")]
     assert [record["kind"] for record in records][-3:] == ["refusal", "box_end", "end"]
     assert TOUCHED == []
+
+
+@pytest.mark.parametrize("is_pressed", [True, False])
+def test_ctrl_c_while_code_runs(make_agent: MakeAgent, is_pressed: bool) -> None:
+    """It ends the box; when the agent goes on, its model is told, once, that the variables are gone. Else it has them."""
+
+    @tool
+    def press() -> str:
+        """Presses Ctrl-C in a moment."""
+        if is_pressed:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return "pressed"
+
+    wait = "\nimport time\ntime.sleep(30)" if is_pressed else "\nfinal_answer(0)"
+    again = "try:\n    print(kept)\nexcept NameError:\n    kept = 2"
+    model = CodeModel("kept = 1\npress()" + wait, again, "kept", "final_answer(kept)")
+    agent = make_agent(model, (press,))
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        if is_pressed:
+            with pytest.raises(KeyboardInterrupt):
+                agent.run("go")
+        else:
+            agent.run("go")
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    assert agent.run("go on", reset=False) == (2 if is_pressed else 1)
+    assert [read.count("The sandbox was replaced") for read in model.read] == [0, 0, *[int(is_pressed)] * 2]
+
+
+def test_whatever_replaces_the_box_is_told(make_agent: MakeAgent) -> None:
+    """A step cannot say that the box died after it: the next one does, before what it prints; one that says so is enough.
+    After `cleanup` whoever has called that knows it.
+    """
+    executor = make_agent(CodeModel()).python_executor
+    executor("x = 1")
+    executor._keeper.session.close()  # as when it breaks its protocol between two steps
+    assert executor("print('fine')").logs.startswith("The sandbox was replaced: all variables")
+    assert executor("print('fine')").logs == "fine\n"
+    with pytest.raises(InterpreterError, match="The sandbox was replaced"):
+        executor("import random\nrandom._os._exit(1)")
+    assert executor("print('fine')").logs == "fine\n"
+    executor.cleanup()
+    assert executor("print('fine')").logs == "fine\n"
 
 
 def test_refused_code_is_no_tool(make_agent: MakeAgent) -> None:
