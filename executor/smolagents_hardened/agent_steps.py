@@ -47,9 +47,14 @@ class AgentSteps:
         """What ends the run that is on."""
         return self._governor.latch if self._begins else self._own
 
+    @property
+    def is_on(self) -> bool:
+        """Whether a run goes on."""
+        return self._run.is_on
+
     def look(self) -> None:
         """What somebody calls by hand, while no run is on, is ended by nothing that came before it."""
-        if not self._run.is_on:
+        if not self.is_on:
             self._renew()
 
     def close(self) -> None:

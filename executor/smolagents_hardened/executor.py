@@ -6,6 +6,7 @@ given for an outcome is in `code_output`.
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,7 +27,15 @@ from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.below import interrupt_below
 from smolagents_hardened.calling import Caller
 from smolagents_hardened.code_output import STATE_LOST, code_output, tells_of_loss
-from smolagents_hardened.errors import AuditError, BackendError, BoxError, ConfigError, HardenedError, WireViolation
+from smolagents_hardened.errors import (
+    AuditError,
+    BackendError,
+    BoxError,
+    ConfigError,
+    HardenedError,
+    RunStopped,
+    WireViolation,
+)
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.latch import Latch, ended
@@ -83,7 +92,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self.pictures: list[object] = []  # the figures that the latest step has shown: PIL images
         self._tools: dict[str, Callable[..., object]] = {}
         self._waiting = Waiting(self._say if logger is not None else None)
-        self.state = State(self._get)
+        self.state = State(self._get, self._refuse_to_go_on)
         self._open()
 
     def _open(self) -> None:
@@ -220,6 +229,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 "a budget in tokens, or a price for them, needs to know the agent: call attach(agent), or make it with"
                 " hardened_agent(..., executor=executor) or executor_type='hardened'"
             )
+
+    def _refuse_to_go_on(self) -> None:
+        """smolagents goes on after any Exception of a step: the run of an agent that is not attached ends here."""
+        error = sys.exception()
+        if isinstance(error, AuditError) and (self._steps is None or not self._steps.is_on):
+            raise RunStopped(f"an audit record could not be written: {error}") from error
 
     def _begin_step(self) -> None:
         self._step += 1

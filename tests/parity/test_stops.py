@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from smolagents import ActionStep, ToolCallingAgent, tool
+from smolagents import ActionStep, CodeAgent, ToolCallingAgent, tool
 from smolagents.local_python_executor import InterpreterError
 from tests.parity.conftest import TOUCHED, MakeAgent, touch
+from tests.support.backends import backend
 from tests.support.models import CallModel, CodeModel
 
-from smolagents_hardened import AuditError, Decision, RunStopped, ToolCall, govern
+from smolagents_hardened import AuditError, Decision, HardenedExecutor, RunStopped, ToolCall, attach, govern
 
 STOPPED = threading.Event()
 
@@ -182,3 +183,41 @@ def test_a_broken_trail_ends_the_run(make_agent: MakeAgent, tmp_path: Path, kind
         with pytest.raises(AuditError), govern(agent, cut, audit=str(place)):
             agent.run("go")
     assert TOUCHED == []
+
+
+@pytest.mark.parametrize("is_broken", [True, False])
+@pytest.mark.parametrize("kind", ["never attached", "taken over from", "in the last step"])
+def test_a_broken_trail_ends_the_run_of_an_agent_that_is_not_attached(
+    backend_name: str, tmp_path: Path, is_broken: bool, kind: str
+) -> None:
+    """There smolagents would go on after an AuditError, as after any error of a step. By hand it is one."""
+    place = tmp_path / "customer" / "audit.jsonl"
+    place.parent.mkdir()
+
+    def cut(call: ToolCall) -> Decision:
+        if is_broken:
+            place.write_text("")
+        return Decision.allow()
+
+    executor = HardenedExecutor(backend=backend(backend_name), governance=cut, audit=place)
+    model = CodeModel("touch('x')", "final_answer(1)")
+    agent = CodeAgent([touch], model, executor=executor, verbosity_level=0)
+    agent.max_steps = 1 if kind == "in the last step" and is_broken else 2
+    if kind == "taken over from":
+        attach(agent)
+        attach(CodeAgent([], model, executor=executor, verbosity_level=0))
+    if not is_broken:
+        agent.run("go")
+        executor.close()
+        assert (TOUCHED, len(model.read)) == (["x"], 2)
+        return
+    with pytest.raises(RunStopped, match="audit record could not be written") as caught:
+        agent.run("go")
+    assert "customer" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, AuditError)
+    assert (TOUCHED, len(model.read)) == ([], 1)
+    with pytest.raises(AuditError):
+        executor("touch('x')")
+    assert executor.state["_print_outputs"] == ""
+    with pytest.raises(AuditError):
+        executor.close()
