@@ -22,7 +22,6 @@ from smolagents_hardened.below import interrupt_below
 from smolagents_hardened.errors import ConfigError, HardenedError, RunStopped
 from smolagents_hardened.governance.latch import Ended, Latch
 from smolagents_hardened.governance.served import Value
-from smolagents_hardened.last_word import LastWord
 from smolagents_hardened.toolbox import Told
 
 _NAME = "_smolagents_hardened_run"
@@ -72,7 +71,7 @@ class AgentRun:
         self._marks = {
             "run": self,
             "interrupt": self.interrupt,
-            "provide_final_answer": LastWord(agent, self._answer),
+            "provide_final_answer": self.last_word,
             "__reduce_ex__": self._refuse_copy,
         }
         agent.step_callbacks.register(MemoryStep, self._step_is_over)
@@ -98,8 +97,8 @@ class AgentRun:
         self.let_go()
 
     def let_go(self) -> None:
-        """The agent is its own again, if nobody follows or governs it and no run is on."""
-        if self.followers or self.is_on or (self.dispatcher is not None and self.dispatcher.is_held):
+        """The agent is its own again, if nobody follows it and no run is on."""
+        if self.followers or self.is_on:
             return
         for name, mark in self._marks.items():
             if vars(self.agent).get(name) == mark:
@@ -123,6 +122,29 @@ class AgentRun:
         for follower in self.followers:
             follower.latch.interrupt(reason, of_run=True)
         interrupt_below(self.agent.managed_agents)
+
+    def last_word(self, task: str) -> Any:
+        """In the place of `agent.provide_final_answer`, which asks the model when the steps are used up. What it says
+        is judged and recorded as a call of `final_answer`, though none is made; a refusal's text stands in its place.
+        """
+        if self.agent.interrupt_switch:
+            raise AgentError("Agent interrupted.", self.agent.logger)  # as smolagents does before each step
+        message = type(self.agent).provide_final_answer(self.agent, task)
+        judge = next((one for one in self.followers if one.is_meant()), None)
+        if judge is None:
+            self.refuse_left()
+            return message
+        served = judge.answer(message.content)
+        message.content = served.value if isinstance(served, Value) else served.message
+        return message
+
+    def refuse_left(self) -> None:
+        """For what nobody governs. Raises HardenedError within a run that began governed: it must not go on without."""
+        if self.is_on and self._is_followed:
+            raise HardenedError(
+                f"agent {self.agent.name or 'agent'!r}: what governed this run was closed while it went on;"
+                " nothing more is done in it"
+            )
 
     def _streamed(self, steps: Generator[Any, None, Any], run: object) -> Generator[Any, None, Any]:
         with self._failing(run):
@@ -162,7 +184,7 @@ class AgentRun:
             return  # given up before, and another one has begun
         self.run = None
         if self.dispatcher is not None:
-            self.dispatcher.run_is_over()
+            self.dispatcher.let_go()
         for follower in self.followers:
             follower.run_is_over()
         self.let_go()
@@ -190,17 +212,6 @@ class AgentRun:
         if not any(reason in str(getattr(step, "error", "")) for step in steps[-2:]):
             now = time.time()
             steps.append(ActionStep(step_number=self.agent.step_number, timing=Timing(now, now), error=error))
-
-    def _answer(self, text: object) -> Value | Told:
-        for follower in self.followers:
-            if follower.is_meant():
-                return follower.answer(text)
-        if not (self.is_on and self._is_followed):
-            return Value(text)
-        raise HardenedError(
-            f"agent {self.agent.name or 'agent'!r}: what governed this run was closed while it went on;"
-            " there is nobody to judge its answer"
-        )
 
     def _step_is_over(self, step: MemoryStep, agent: object, **_context: Any) -> None:
         if agent is not self.agent:  # a copy, which shares its original's callbacks

@@ -159,8 +159,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
         A wait for a person's answer ends at once, and so does the work of managed agents; a tool that runs is awaited
         and recorded. What the step ends in is the reason, for the model to read. While an agent's run is between two
-        steps (its model writes), it is the next one that ends so, before anything of it begins. Between two snippets
-        that are no part of an agent's run there is nothing to end, and nothing is kept for later.
+        steps (its model writes), it is the next one that ends so, before anything of it begins; where no step is left,
+        the run. Between two snippets that are no part of an agent's run there is nothing to end or to keep for later.
         """
         self.governor.interrupt(reason)
         if self._entered.locked():

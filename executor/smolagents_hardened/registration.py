@@ -61,7 +61,7 @@ def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
     if not isinstance(hardened, HardenedExecutor):
         raise ConfigError(f"attach() needs an agent with a HardenedExecutor, not {type(hardened).__name__}")
     name = agent.name or "agent"
-    if hardened.agent is not None and hardened.agent is not agent and hardened.agent_name != name:
+    if hardened.agent not in (None, agent) and hardened.agent_name != name:
         raise ConfigError(
             f"this executor belongs to agent {hardened.agent_name!r}, and would judge its calls as those of {name!r}:"
             " give each agent an executor of its own"
