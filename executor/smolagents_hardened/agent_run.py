@@ -1,4 +1,4 @@
-"""Stands in the place of one agent's `run` and `interrupt`: when a run begins, when it is over, and why it ended early.
+"""Stands in the place of one agent's `run`, `interrupt` and last word: when a run begins, when it is over, and why.
 
 One for each agent, however many govern it. smolagents tells of steps only: a run that fails, is stopped, is interrupted
 between two steps, or is given up half way has no last step. And it keeps every callback for good, so there is one here,
@@ -19,8 +19,10 @@ from smolagents.monitoring import Timing
 from smolagents.utils import AgentError
 
 from smolagents_hardened.below import interrupt_below
-from smolagents_hardened.errors import ConfigError, RunStopped
+from smolagents_hardened.errors import ConfigError, HardenedError, RunStopped
 from smolagents_hardened.governance.latch import Ended, Latch
+from smolagents_hardened.governance.served import Value
+from smolagents_hardened.toolbox import Told
 
 _NAME = "_smolagents_hardened_run"
 
@@ -47,6 +49,12 @@ class Follower(Protocol):
     def run_is_over(self) -> None:
         """However it ended."""
 
+    def is_meant(self) -> bool:
+        """Whether it governs what the agent does now: one of them does."""
+
+    def answer(self, text: object) -> Value | Told:
+        """Judge what the agent answers when its steps are used up."""
+
     def close(self) -> None:
         """Follow it no more."""
 
@@ -58,8 +66,14 @@ class AgentRun:
         self.agent = agent
         self.dispatcher: Any = None  # told first: see dispatch.py
         self._followers: list[ref[Follower]] = []
-        self.run: object = None  # an object of its own for the run that is on
-        self._marks = {"run": self, "interrupt": self.interrupt, "__reduce_ex__": self._refuse_copy}
+        self.run: object = None  # an object of its own for the run that is on, and
+        self._is_followed = False  # whether anybody was told that it began
+        self._marks = {
+            "run": self,
+            "interrupt": self.interrupt,
+            "provide_final_answer": self.last_word,
+            "__reduce_ex__": self._refuse_copy,
+        }
         agent.step_callbacks.register(MemoryStep, self._step_is_over)
 
     @property
@@ -83,8 +97,8 @@ class AgentRun:
         self.let_go()
 
     def let_go(self) -> None:
-        """The agent is its own again, if nobody follows or governs it and no run is on."""
-        if self.followers or self.is_on or (self.dispatcher is not None and self.dispatcher.is_held):
+        """The agent is its own again, if nobody follows it and no run is on."""
+        if self.followers or self.is_on:
             return
         for name, mark in self._marks.items():
             if vars(self.agent).get(name) == mark:
@@ -109,6 +123,29 @@ class AgentRun:
             follower.latch.interrupt(reason, of_run=True)
         interrupt_below(self.agent.managed_agents)
 
+    def last_word(self, task: str) -> Any:
+        """In the place of `agent.provide_final_answer`, which asks the model when the steps are used up. What it says
+        is judged and recorded as a call of `final_answer`, though none is made; a refusal's text stands in its place.
+        """
+        if self.agent.interrupt_switch:
+            raise AgentError("Agent interrupted.", self.agent.logger)  # as smolagents does before each step
+        message = type(self.agent).provide_final_answer(self.agent, task)
+        judge = next((one for one in self.followers if one.is_meant()), None)
+        if judge is None:
+            self.refuse_left()
+            return message
+        served = judge.answer(message.content)
+        message.content = served.value if isinstance(served, Value) else served.message
+        return message
+
+    def refuse_left(self) -> None:
+        """For what nobody governs. Raises HardenedError within a run that began governed: it must not go on without."""
+        if self.is_on and self._is_followed:
+            raise HardenedError(
+                f"agent {self.agent.name or 'agent'!r}: what governed this run was closed while it went on;"
+                " nothing more is done in it"
+            )
+
     def _streamed(self, steps: Generator[Any, None, Any], run: object) -> Generator[Any, None, Any]:
         with self._failing(run):
             result = yield from steps
@@ -119,6 +156,7 @@ class AgentRun:
         if self.is_on:  # one that was given up half way
             self._end(self.run)
         self.run = run = object()
+        self._is_followed = bool(self.followers)
         try:
             for follower in self.followers:
                 follower.begin(task)
@@ -146,7 +184,7 @@ class AgentRun:
             return  # given up before, and another one has begun
         self.run = None
         if self.dispatcher is not None:
-            self.dispatcher.run_is_over()
+            self.dispatcher.let_go()
         for follower in self.followers:
             follower.run_is_over()
         self.let_go()
@@ -175,7 +213,9 @@ class AgentRun:
             now = time.time()
             steps.append(ActionStep(step_number=self.agent.step_number, timing=Timing(now, now), error=error))
 
-    def _step_is_over(self, step: MemoryStep, **_context: Any) -> None:
+    def _step_is_over(self, step: MemoryStep, agent: object, **_context: Any) -> None:
+        if agent is not self.agent:  # a copy, which shares its original's callbacks
+            return
         if self.dispatcher is not None:
             self.dispatcher.step_is_over(step)
         for follower in self.followers:

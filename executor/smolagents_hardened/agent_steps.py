@@ -18,6 +18,8 @@ from smolagents_hardened.agent_run import AgentInterrupted, StoppedError, run_of
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.latch import Ended, Latch, ended, is_in_force
+from smolagents_hardened.governance.served import Value
+from smolagents_hardened.toolbox import Told
 
 
 class AgentSteps:
@@ -33,7 +35,9 @@ class AgentSteps:
         self._name = name
         self._begins = begins
         self._own = Latch()  # a managed agent's: the governor's is that of its manager
+        self.answer: Callable[[object], Value | Told] = Value  # judges the last word
         self.logs: Callable[[], str] = str
+        self.pictures: Callable[[], list[object]] = list  # that the model is to see
         self.is_meant: Callable[[], bool] = lambda: True  # an agent that two manage works for one of them at a time
         self._run = run_of(agent)
         self._run.follow(self)
@@ -43,9 +47,14 @@ class AgentSteps:
         """What ends the run that is on."""
         return self._governor.latch if self._begins else self._own
 
+    @property
+    def is_on(self) -> bool:
+        """Whether a run goes on."""
+        return self._run.is_on
+
     def look(self) -> None:
         """What somebody calls by hand, while no run is on, is ended by nothing that came before it."""
-        if not self._run.is_on:
+        if not self.is_on:
             self._renew()
 
     def close(self) -> None:
@@ -67,6 +76,7 @@ class AgentSteps:
         if not isinstance(step, ActionStep | PlanningStep) or not self.is_meant():
             return
         self._governor.spend(self._name, _tokens(step.token_usage))
+        self._show(step)
         why, is_answered = self.ended(), getattr(step, "is_final_answer", False)
         if why is None and not is_answered and isinstance(self._agent, ToolCallingAgent):
             why = self._governor.leave_ended()  # it has no snippet that would be refused
@@ -94,6 +104,11 @@ class AgentSteps:
         managers = self._governor.latch
         if not managers.is_held and not is_in_force(managers):  # a managed agent that runs by itself
             self._governor.latch = Latch()
+
+    def _show(self, step: ActionStep | PlanningStep) -> None:
+        """What its code has shown becomes part of what the model observes."""
+        if isinstance(step, ActionStep) and step.code_action is not None and (pictures := self.pictures()):
+            step.observations_images = [*(step.observations_images or ()), *pictures]
 
     def _end_run(self, step: ActionStep | PlanningStep, why: Ended) -> None:
         """Say why in the step's memory and in the trail, where what has cut the step short has not, and raise it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 
-from smolagents_hardened.governance.asking import TimedOut, ask
+from smolagents_hardened.governance.asking import TimedOut, call
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.served import StillRunning
 
@@ -29,7 +29,7 @@ class Caller:
         """The tool's value. Raises what the tool raises, and StillRunning after its limit."""
         limit_s = self.limits_s.get(tool, self.limits_s.get(ANY_TOOL))
         try:
-            return ask(lambda: self._whole(tool, function()), self.loop, limit_s)
+            return call(lambda: self._whole(tool, function()), self.loop, limit_s)
         except TimedOut:
             told = f"tool {tool!r} did not finish within {limit_s:g} s; it may still do its work"
             raise StillRunning(told) from None

@@ -15,12 +15,9 @@ from smolagents import ActionStep, ToolCallingAgent
 from smolagents.memory import FinalAnswerStep, MemoryStep
 
 from smolagents_hardened.agent_run import run_of
-from smolagents_hardened.errors import ConfigError, HardenedError
+from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.flow import Flow
-from smolagents_hardened.governance.served import Value
 from smolagents_hardened.governance.standing import IN_FORCE
-from smolagents_hardened.last_word import LastWord
-from smolagents_hardened.toolbox import Told
 
 _CHANGING = threading.Lock()  # held while an agent gets or loses an owner
 
@@ -34,9 +31,6 @@ class Owner(Protocol):
     def execute_tool_call(self, tool_name: object, arguments: Mapping[str, object] | str) -> object:
         """Serve one call of the agent."""
 
-    def answer(self, text: object) -> Value | Told:
-        """Judge what the agent answers when its steps are used up."""
-
     def end_step(self) -> None:
         """A step of the agent is over."""
 
@@ -48,14 +42,9 @@ class Dispatcher:
         self.agent = agent
         self._own: Owner | None = None
         self._managers: list[ref[Owner]] = []
-        self._is_left = False  # the last owner let go while a run was on
         self._run = run_of(agent)
         self._run.dispatcher = self
-        self._marks: dict[str, object] = {
-            "execute_tool_call": self,
-            "provide_final_answer": LastWord(agent, self._answer),
-        }
-        vars(agent).update(self._marks)
+        vars(agent)["execute_tool_call"] = self
 
     def add(self, owner: Owner) -> None:
         """This one governs the agent, too."""
@@ -67,22 +56,14 @@ class Dispatcher:
     def release(self, owner: Owner) -> None:
         """This one lets go. Idempotent."""
         with _CHANGING:
-            was_held = self.is_held
             self._own = None if self._own is owner else self._own
             self._managers = [ref(one) for one in self._alive() if one is not owner]
-            if was_held and not self.is_held:
-                self._is_left = self._run.is_on
-            self._let_go()
+            self.let_go()
 
     @property
     def has_own(self) -> bool:
         """Whether `govern` was called for this agent."""
         return self._own is not None
-
-    @property
-    def is_held(self) -> bool:
-        """Whether anybody governs the agent."""
-        return self.has_own or bool(self._alive())
 
     def owner(self) -> Owner | None:
         """Who governs a call that is made now: the agent's own governor, else the manager at work in this context, the
@@ -96,10 +77,10 @@ class Dispatcher:
 
     def __call__(self, tool_name: object, arguments: Mapping[str, object] | str) -> object:
         owner = self.owner()
-        if owner is None:
-            self._free()
-            return type(self.agent).execute_tool_call(self.agent, tool_name, arguments)
-        return owner.execute_tool_call(tool_name, arguments)
+        if owner is not None:
+            return owner.execute_tool_call(tool_name, arguments)
+        self._run.refuse_left()
+        return type(self.agent).execute_tool_call(self.agent, tool_name, arguments)
 
     def step_is_over(self, step: MemoryStep) -> None:
         """Told before anybody who may end the run for it."""
@@ -108,38 +89,13 @@ class Dispatcher:
                 if owner is not None:
                     owner.end_step()
 
-    def run_is_over(self) -> None:
-        """Whoever let go while it was on has let go for good."""
-        self._is_left = False
-        self._let_go()
+    def let_go(self) -> None:
+        """The agent's calls are its own again, if nobody governs it and no run is on."""
+        if not (self.has_own or self._alive() or self._run.is_on) and vars(self.agent).get("execute_tool_call") is self:
+            del vars(self.agent)["execute_tool_call"]
 
     def _alive(self) -> list[Owner]:
         return [owner for one in self._managers if (owner := one()) is not None]
-
-    def _answer(self, text: object) -> Value | Told:
-        owner = self.owner()
-        if owner is None:
-            self._free()
-            return Value(text)
-        return owner.answer(text)
-
-    def _free(self) -> None:
-        """Nobody governs the agent any more. Raises HardenedError within a run that began governed."""
-        if self._is_left:
-            raise HardenedError(
-                f"agent {self.agent.name or 'agent'!r}: what governed this run was closed while it went on;"
-                " nothing more is run for it"
-            )
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Take the marks off, if nobody holds the agent and no run is left."""
-        if self.is_held or self._is_left:
-            return
-        for name, mark in self._marks.items():
-            if vars(self.agent).get(name) is mark:
-                del vars(self.agent)[name]
-        self._run.let_go()
 
 
 def dispatcher_on(agent: ToolCallingAgent) -> Dispatcher | None:

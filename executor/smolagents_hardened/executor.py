@@ -1,25 +1,20 @@
 """HardenedExecutor: what smolagents' CodeAgent expects of a PythonExecutor, in a box.
 
-The only room besides `register` and `toolbox` that knows smolagents. It turns an outcome into a CodeOutput or into the
-exception that the agent feeds back to the model; the box itself is the keeper's.
+It gives each step its call of the governor, its box and its records. The box itself is the keeper's; what smolagents is
+given for an outcome is in `code_output`.
 """
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from threading import Lock, get_ident
-from typing import Any, assert_never
+from typing import Any
 
-from smolagents.local_python_executor import (
-    CodeOutput,
-    ExecutionTimeoutError,
-    InterpreterError,
-    PythonExecutor,
-)
+from smolagents.local_python_executor import CodeOutput, InterpreterError, PythonExecutor
 from smolagents.utils import truncate_content
 
 from smolagents_hardened import config
@@ -31,7 +26,16 @@ from smolagents_hardened.backends.choice import choose, on_image
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.below import interrupt_below
 from smolagents_hardened.calling import Caller
-from smolagents_hardened.errors import AuditError, BackendError, BoxError, ConfigError, HardenedError, WireViolation
+from smolagents_hardened.code_output import STATE_LOST, code_output, tells_of_loss
+from smolagents_hardened.errors import (
+    AuditError,
+    BackendError,
+    BoxError,
+    ConfigError,
+    HardenedError,
+    RunStopped,
+    WireViolation,
+)
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.latch import Latch, ended
@@ -40,9 +44,8 @@ from smolagents_hardened.governed import Admission, check
 from smolagents_hardened.host_text import neutral, without_host_paths
 from smolagents_hardened.installed import refuse_missing, translated
 from smolagents_hardened.keeper import Keeper
-from smolagents_hardened.last_word import LastWord
 from smolagents_hardened.live import LiveLog
-from smolagents_hardened.outcome import Broke, FinalAnswer, Finished, Limit, LimitHit, Outcome, Raised
+from smolagents_hardened.outcome import Broke, FinalAnswer, Limit, LimitHit, Outcome
 from smolagents_hardened.pictures import shown
 from smolagents_hardened.scope import without_pythons_own
 from smolagents_hardened.session import Session
@@ -54,13 +57,6 @@ from smolagents_hardened.waiting import Waiting
 from smolagents_hardened.wire.schema import is_name
 
 OF_A_BOX = ("box_start", "box_end", "input_changed")  # records that belong to no step
-STATE_LOST = (
-    " The sandbox was replaced: all variables, functions and imports of earlier steps are gone. Define them again."
-)
-
-
-class TimeIsUp(InterpreterError, ExecutionTimeoutError):  # type: ignore[misc]  # smolagents ships no types
-    """The wall limit of a step was hit: what smolagents' own executor raises, and an InterpreterError like the rest."""
 
 
 class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ships no types
@@ -90,12 +86,13 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._agent = "agent"
         self._code = ""
         self._printed: list[str] = []  # of the running step, as it comes
+        self._earlier: Session | None = None  # where the steps before it ran, unless it is known to be gone
         self._entered = Lock()
         self._collector: int | None = None  # the thread of a step, once that is over and its files are collected
         self.pictures: list[object] = []  # the figures that the latest step has shown: PIL images
         self._tools: dict[str, Callable[..., object]] = {}
         self._waiting = Waiting(self._say if logger is not None else None)
-        self.state = State(self._get)
+        self.state = State(self._get, self._refuse_to_go_on)
         self._open()
 
     def _open(self) -> None:
@@ -152,6 +149,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         """End the box, and record the end. Idempotent; a later step starts a fresh one, and the trail goes on."""
         self._waiting.end()
         self._keeper.end()
+        self._earlier = None
         self.governor.conclude()
 
     # ---- ours --------------------------------------------------------------------------------------------
@@ -161,8 +159,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
         A wait for a person's answer ends at once, and so does the work of managed agents; a tool that runs is awaited
         and recorded. What the step ends in is the reason, for the model to read. While an agent's run is between two
-        steps (its model writes), it is the next one that ends so, before anything of it begins. Between two snippets
-        that are no part of an agent's run there is nothing to end, and nothing is kept for later.
+        steps (its model writes), it is the next one that ends so, before anything of it begins; where no step is left,
+        the run. Between two snippets that are no part of an agent's run there is nothing to end or to keep for later.
         """
         self.governor.interrupt(reason)
         if self._entered.locked():
@@ -193,7 +191,10 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if self._steps is not None:
             self._steps.close()
         self.agent, self._agent, self._steps = agent, name, steps
-        vars(agent)["provide_final_answer"] = LastWord(agent, partial(self._toolbox.answer, name))
+        steps.answer = lambda text: self._toolbox.answer(name, steps.latch, text)
+        steps.logs = lambda: self.state.logs
+        if self.config.show_pictures:
+            steps.pictures = lambda: self.pictures
 
     def __enter__(self) -> HardenedExecutor:
         return self
@@ -229,6 +230,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 " hardened_agent(..., executor=executor) or executor_type='hardened'"
             )
 
+    def _refuse_to_go_on(self) -> None:
+        """smolagents goes on after any Exception of a step: the run of an agent that is not attached ends here."""
+        error = sys.exception()
+        if isinstance(error, AuditError) and (self._steps is None or not self._steps.is_on):
+            raise RunStopped(f"an audit record could not be written: {error}") from error
+
     def _begin_step(self) -> None:
         self._step += 1
         self._printed.clear()
@@ -244,6 +251,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             raise InterpreterError(self._interrupted() or code_refusal_text(refused))
         with self._waiting.over("the sandbox to take the variables, or to start"):
             session = self._keeper.ready()
+        if self._earlier not in (None, session):  # no step could say so: Ctrl-C has ended it, or something after a step
+            self._printed.append(f"{STATE_LOST.strip()}\n")
+        self._earlier = session
         try:
             with self._waiting.over("the code"), self._keeper.recorded():
                 outcome = session.run(code, self.config.wall_s)
@@ -303,24 +313,15 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def _output(self, outcome: Outcome) -> CodeOutput:
         match outcome:
-            case Finished(value):
-                return CodeOutput(output=value, logs=self.state.logs, is_final_answer=False)
-            case FinalAnswer(value):
-                return CodeOutput(output=value, logs=self.state.logs, is_final_answer=True)
-            case Raised(_, message):
-                raise InterpreterError(neutral(message))
             case LimitHit(limit, message, _, state_lost):
-                told = {"limit": limit.value, "reason": message, "state_lost": state_lost}
-                self._note("limit", **told)
+                self._note("limit", limit=limit.value, reason=message, state_lost=state_lost)
                 if limit is Limit.INTERRUPTED:
                     self._interrupted()
-                error = TimeIsUp if limit is Limit.TIME else InterpreterError
-                raise error(message + (STATE_LOST if state_lost else ""))
             case Broke(message, _, is_violation):
                 self._note("violation" if is_violation else "box_died", reason=message)
-                raise InterpreterError(message + STATE_LOST)
-            case never:
-                assert_never(never)
+        if tells_of_loss(outcome):
+            self._earlier = None
+        return code_output(outcome, self.state.logs)
 
     def _get(self, name: str) -> object:
         if not is_name(name):

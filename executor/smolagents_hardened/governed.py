@@ -93,6 +93,7 @@ class Governed:
         self._toolbox = AgentTools(admission.governor, self._make_call, self._where, admission.caller)
         self._steps = AgentSteps(agent, admission.governor, self._name, begins=is_own)
         self._steps.is_meant = lambda: self._dispatcher.owner() is self
+        self._steps.answer = self._answer
         self._dispatcher = hold(agent, self)
 
     def end_step(self) -> None:
@@ -136,10 +137,9 @@ class Governed:
             raise AgentToolExecutionError(served.message, self._agent.logger)
         return served.message
 
-    def answer(self, text: object) -> Value | Told:
-        """Judge what the agent answers when its steps are used up."""
+    def _answer(self, text: object) -> Value | Told:
         self._steps.look()
-        return self._toolbox.answer(self._name, text)
+        return self._toolbox.answer(self._name, self._steps.latch, text)
 
     def _served(self, name: str, arguments: Mapping[str, object] | str) -> Value | Told:
         self._steps.look()

@@ -1,4 +1,4 @@
-"""What one step can end in: a closed union of frozen values. Only `executor.py` turns one into an exception."""
+"""What one step can end in: a closed union of frozen values. Only `code_output.py` turns one into an exception."""
 
 from __future__ import annotations
 

@@ -7,14 +7,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from smolagents import ActionStep, CodeAgent
+from smolagents import CodeAgent
 
 from smolagents_hardened.agent_run import run_of
 from smolagents_hardened.agent_steps import AgentSteps
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.executor import HardenedExecutor
 from smolagents_hardened.files.inputs import refuse_bytes
-from smolagents_hardened.picture_note import PictureNote
 from smolagents_hardened.reloading import of_its_own, of_plain_options
 
 EXECUTOR_TYPE = "hardened"
@@ -55,27 +54,21 @@ def register(*, untested: bool = False) -> None:
 
 def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
     """Tell the executor its agent's name, tasks and tokens; from then on `agent.interrupt(reason)` ends the running
-    step as well, and a run that was stopped or interrupted ends with the reason, in its memory, too. Again for the same
-    agent it does nothing; another one of the same name takes over. Raises ConfigError for one of another name.
+    step as well, and a run that was stopped or interrupted ends with the reason, in its memory, too. Another
+    agent of the same name takes over, and may be taken over from. Raises ConfigError for one of another name.
     """
     hardened = executor if executor is not None else agent.python_executor
     if not isinstance(hardened, HardenedExecutor):
         raise ConfigError(f"attach() needs an agent with a HardenedExecutor, not {type(hardened).__name__}")
     name = agent.name or "agent"
-    if hardened.agent is agent:
-        return
-    if hardened.agent is not None and hardened.agent_name != name:
+    if hardened.agent not in (None, agent) and hardened.agent_name != name:
         raise ConfigError(
             f"this executor belongs to agent {hardened.agent_name!r}, and would judge its calls as those of {name!r}:"
             " give each agent an executor of its own"
         )
-    for earlier in run_of(agent).followers:  # of an executor that it had before
+    for earlier in run_of(agent).followers:  # ours, or of an executor that it had before
         earlier.close()
-    steps = AgentSteps(agent, hardened.governor, name)
-    steps.logs = lambda: hardened.state.logs
-    if hardened.config.show_pictures:
-        agent.step_callbacks.register(ActionStep, PictureNote(lambda: hardened.pictures))
-    hardened.serve_agent(agent, name, steps)
+    hardened.serve_agent(agent, name, AgentSteps(agent, hardened.governor, name))
 
 
 def hardened_agent(*args: Any, executor: HardenedExecutor, **kwargs: Any) -> CodeAgent:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 class State(Mapping[str, object]):
     """The variables of the box, read one by one between steps; `_print_outputs` is kept on the host."""
 
-    def __init__(self, read: Callable[[str], object]) -> None:
+    def __init__(self, read: Callable[[str], object], on_failed: Callable[[], None]) -> None:
         self._read = read
+        self._on_failed = on_failed
         self.logs = ""
 
     def __getitem__(self, name: str) -> object:
@@ -17,6 +18,7 @@ class State(Mapping[str, object]):
 
     def __contains__(self, name: object) -> bool:
         if name == "_print_outputs":
+            self._on_failed()  # smolagents asks just this while it handles what a step has raised
             return True
         try:
             self._read(str(name))

@@ -21,6 +21,7 @@ from smolagents_hardened.calling import Caller
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
 from smolagents_hardened.governance.governor import Governor
+from smolagents_hardened.governance.latch import Latch, ended
 from smolagents_hardened.governance.served import Failed, Refused, Value, refusal_text
 from smolagents_hardened.handles import Handles
 from smolagents_hardened.host_text import presentable, without_host_paths
@@ -233,11 +234,17 @@ class Serving:
             return self.refuse(tool, "invalid_arguments", "TypeError", str(error), given)
         return self._judged(entry, self._make_call(tool, arguments), partial(self._run, entry))
 
-    def answer(self, agent: str, text: object) -> Value | Told:
-        """What the agent answers without calling `final_answer`, judged and recorded as if it had; no code did."""
-        with at_work(agent, self._governor.latch):
+    def answer(self, agent: str, latch: Latch, text: object) -> Value | Told:
+        """What the agent answers without calling `final_answer`, judged and recorded as if it had; no code did. No step
+        comes after it: an interrupt that would end one ends the run.
+        """
+        with at_work(agent, latch):
             call = replace(self._make_call(FINAL_ANSWER, {"answer": text}), code="")
-            return self._judged(_ANSWER, call, _ANSWER.call)
+            served = self._judged(_ANSWER, call, _ANSWER.call)
+            why = ended()
+        if why is not None and not why.of_run:
+            latch.interrupt(why.reason, of_run=True)
+        return served
 
     def refuse(
         self, tool: str, code: str, type_name: str, reason: str, arguments: Mapping[str, object] | None = None

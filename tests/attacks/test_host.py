@@ -17,8 +17,8 @@ from tests.support.probes import proves
 
 from smolagents_hardened import HardenedExecutor, Limits
 from smolagents_hardened.cli import main
+from smolagents_hardened.code_output import STATE_LOST
 from smolagents_hardened.errors import ConfigError, HardenedError
-from smolagents_hardened.executor import STATE_LOST
 
 
 def failure(executor: HardenedExecutor, code: str) -> str:

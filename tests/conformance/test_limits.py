@@ -11,7 +11,7 @@ from smolagents.local_python_executor import InterpreterError
 from tests.conftest import MakeExecutor
 
 from smolagents_hardened import HardenedExecutor, Limits
-from smolagents_hardened.executor import STATE_LOST
+from smolagents_hardened.code_output import STATE_LOST
 
 SHORT = Limits(wall_s=1.0, grace_s=1.0)
 

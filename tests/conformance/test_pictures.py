@@ -159,8 +159,9 @@ def test_the_model_sees_what_was_shown(make_executor: MakeExecutor) -> None:
     for is_wanted in (True, False):
         executor = make_executor(show_pictures=is_wanted)
         model = SeeingModel(f"{LINE}plt.show()", "final_answer('seen')")
-        agent = CodeAgent(tools=[], model=model, executor=executor, executor_type="local")
-        attach(agent)
+        agent, other = (CodeAgent([], model, executor=executor, executor_type="local") for _ in range(2))
+        for one in (agent, other, agent):  # each figure comes once, however often an agent takes its place again
+            attach(one)
         assert agent.run("draw a line") == "seen"
         images = [
             part["image"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import threading
 import time
 
 import pytest
-from tests.governance.governed import bench
+from tests.governance.governed import bench, code_call
 
+from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.approval import ApprovalRequest
 from smolagents_hardened.governance.asking import TimedOut, ask
+from smolagents_hardened.governance.budget import Budget
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.loop import LoopThread
@@ -55,6 +58,63 @@ def test_an_interrupt_cancels_the_question() -> None:
         thread.join(5)
         assert endless.was_cancelled.wait(5)
     assert [one.code for one in served] == ["interrupted"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("timeout_s", [None, 600.0])
+@pytest.mark.parametrize("place", ["before", "after", "code", "price"])
+def test_an_interrupt_ends_the_wait_for_a_coroutine(place: str, timeout_s: float | None) -> None:
+    """Whoever judges is told to end, and its answer is a denial for the reason of the interrupt, on record."""
+    endless, served = Endless(), list[object]()
+
+    class Hook:
+        before_tool_call = endless if place == "before" else staticmethod(lambda call: Decision.allow())
+        after_tool_call = endless if place == "after" else None
+        before_code = endless if place == "code" else None
+
+    more = {"prices": endless, "budgets": [Budget(cost=1)]} if place == "price" else {}
+    with bench(Hook(), hook_timeout_s=timeout_s, **more) as it:
+        act = (lambda: it.governor.judge_code(code_call())) if place == "code" else it.serve
+        thread = threading.Thread(target=lambda: served.append(act()))
+        thread.start()
+        assert endless.has_begun.wait(5)
+        it.governor.interrupt("fire drill")
+        thread.join(5)
+        assert endless.was_cancelled.wait(5)
+        assert "the run was interrupted: fire drill" in str(it.last())
+    assert [one.code for one in served] == ["interrupted"]  # type: ignore[attr-defined]
+    assert bool(it.tool.calls) is (place == "after")
+
+
+def test_a_signal_ends_the_wait_for_a_coroutine() -> None:
+    """The handler runs in the very thread that waits."""
+    endless = Endless()
+    with bench(endless) as it:
+        earlier = signal.signal(signal.SIGALRM, lambda *_: it.governor.interrupt("time to go"))
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            served = it.serve()
+        finally:
+            signal.signal(signal.SIGALRM, earlier)
+        assert endless.was_cancelled.wait(5)
+    assert isinstance(served, Refused)
+    assert (served.code, served.reason) == ("interrupted", "the run was interrupted: time to go")
+
+
+def test_a_stop_ends_the_wait_for_a_coroutine() -> None:
+    """What another thread's call has stopped is stopped for the one whose hook still thinks, too."""
+    endless = Endless()
+
+    def work() -> None:
+        endless.has_begun.wait(5)
+        it.governor.latch.fail(RunStopped("enough"))
+
+    with bench(endless) as it:
+        thread = threading.Thread(target=work)
+        thread.start()
+        with pytest.raises(RunStopped, match="enough"):
+            it.serve()
+        thread.join()
+        assert endless.was_cancelled.wait(5)
 
 
 @pytest.mark.parametrize("timeout_s", [None, 5.0])

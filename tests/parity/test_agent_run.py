@@ -30,6 +30,8 @@ from smolagents_hardened import (
 from smolagents_hardened.errors import AuditError
 from smolagents_hardened.governance.delegation import Delegation, Grant
 
+MARKS = {"run", "interrupt", "provide_final_answer", "__reduce_ex__"}  # what stands on an agent that is followed
+
 
 @tool
 def say(text: str) -> str:
@@ -276,6 +278,63 @@ def test_what_is_closed_is_let_go_of() -> None:
     gc.collect()
     callbacks = sum(len(some) for some in agent.step_callbacks._callbacks.values())
     assert (sum(one() is not None for one in trails), callbacks) == (0, 2)  # smolagents' own monitor, and ours
+
+
+def test_an_executor_that_is_handed_to_and_fro(make_agent: MakeAgent) -> None:
+    """It is told of each run once, by whichever agent has it; nothing stays on the other one, nor on the last."""
+    agent = make_agent(CodeModel("final_answer(1)", "final_answer(2)"))
+    executor, other = agent.python_executor, make_agent(CodeModel("final_answer(3)"))
+    other.python_executor, others = executor, other.python_executor
+    callbacks = [len(some) for some in agent.step_callbacks._callbacks.values()]
+    attach(agent)
+    for number, one in enumerate((agent, other, agent), 1):
+        attach(one)
+        assert MARKS & vars(one).keys() == MARKS
+        one.run("go")
+        records = [record["kind"] for record in executor.trail.records()]
+        assert (records.count("task"), records.count("usage")) == (number, number)
+    assert MARKS & vars(other).keys() == set()
+    assert [len(some) for some in agent.step_callbacks._callbacks.values()] == callbacks
+    executor.close()
+    assert MARKS & vars(agent).keys() == set()
+    others.close()
+
+
+def test_an_agent_that_goes_back_to_its_first_executor(make_agent: MakeAgent) -> None:
+    """The one that it works with is told of its run, and the other one is not."""
+    agent, other = make_agent(CodeModel("final_answer(1)")), make_agent(CodeModel())
+    first, second = agent.python_executor, other.python_executor
+    for executor in (second, first):
+        agent.python_executor = executor
+        attach(agent)
+    agent.run("go")
+    told = [[r["kind"] for r in executor.trail.records()].count("task") for executor in (first, second)]
+    assert told == [1, 0]
+
+
+def test_a_copy_tells_of_itself_alone() -> None:
+    """A copy shares its original's callbacks: what one does is charged to it, and to nobody else."""
+    agent = clerk(Act(), 9)
+    with govern(agent):
+        pass
+    other = copy.copy(agent)
+    with govern(agent) as one, govern(other) as two:
+        agent.run("go")
+        usage = [[r["kind"] for r in governed.trail.records()].count("usage") for governed in (one, two)]
+    assert usage[0] > 0
+    assert usage[1] == 0
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_no_last_word_without_a_judge(make_agent: MakeAgent, is_closed: bool) -> None:
+    """A run whose executor is closed before the answer ends with an error that says so; else with the answer."""
+    agent = make_agent(CodeModel("x = 1", "hello"), max_steps=1)
+    agent.step_callbacks.register(ActionStep, lambda step, agent=None: is_closed and agent.python_executor.close())
+    if is_closed:
+        with pytest.raises(HardenedError, match="was closed while it went on"):
+            agent.run("go")
+    else:
+        assert "hello" in agent.run("go")
 
 
 def test_an_executor_that_was_closed_is_out_of_the_way(backend_name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -227,6 +228,67 @@ def test_while_the_model_of_a_managed_agent_writes(make_agent: MakeAgent) -> Non
     assert len(model.read) == 1
 
 
+@pytest.mark.parametrize("who", ["agent", "executor"])
+def test_while_an_async_hook_waits(make_agent: MakeAgent, who: str) -> None:
+    """The wait ends at once, in the box of a managed agent, too, and the coroutine is told to end; no tool runs."""
+    cancelled = threading.Event()
+
+    async def hook(call: ToolCall) -> Decision:
+        if call.tool == "touch":
+            BEGUN.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                cancelled.set()
+        return Decision.allow()
+
+    inner = make_agent(CodeModel("kept = 1\ntouch('x')", *["final_answer(2)"] * 2), (touch,), **named("inner"))
+    outer = make_agent(
+        CodeModel("inner('go')", "final_answer(1)"), (), {"governance": hook}, managed_agents=[inner], **named("outer")
+    )
+    meant: Any = outer if who == "agent" else outer.python_executor
+    thread = once_begun(lambda: meant.interrupt("nobody answers"))
+    started = time.monotonic()
+    if who == "agent":
+        interrupted_run(outer, "nobody answers")
+    else:
+        assert outer.run("go") == 1
+    thread.join()
+    assert time.monotonic() - started < 30
+    assert cancelled.wait(5)
+    assert TOUCHED == []
+    refused = [r for r in inner.python_executor.trail.records() if r["kind"] == "refusal"]
+    assert [(r["tool"], r["code"], "nobody answers" in r["reason"]) for r in refused] == [
+        ("touch", "interrupted", True)
+    ]
+    assert inner.python_executor("kept").output == 1
+
+
+def test_while_an_async_tool_runs(make_agent: MakeAgent) -> None:
+    """It is awaited and recorded, as every tool that runs."""
+    ended: list[str] = []
+
+    @tool
+    def slow() -> str:
+        """Takes its time."""
+        return ""
+
+    async def forward() -> str:
+        BEGUN.set()
+        await asyncio.sleep(0.6)
+        ended.append("whole")
+        return "done"
+
+    slow.forward = forward
+    agent = make_agent(CodeModel("slow()"), (slow,))
+    thread = once_begun(lambda: agent.interrupt("enough"))
+    interrupted_run(agent, "enough")
+    thread.join()
+    assert ended == ["whole"]
+    outcomes = [r for r in agent.python_executor.trail.records() if r["kind"] == "outcome"]
+    assert [(record["tool"], record["status"]) for record in outcomes] == [("slow", "ok")]
+
+
 @pytest.mark.parametrize("answer", [Decision.allow(), Decision.ask("sure?", timeout_s=20)])
 def test_while_a_hook_thinks(make_agent: MakeAgent, answer: Decision) -> None:
     """The tool whose hook thinks just then does not run, nor is anybody asked."""
@@ -272,6 +334,49 @@ def test_in_the_last_step(make_agent: MakeAgent) -> None:
     agents.append(make_agent(model, (touch,), {"governance": hook}, max_steps=1))
     interrupted_run(agents[0], "the user pressed stop")
     assert len(model.read) == 1
+
+
+@pytest.mark.parametrize("who", ["agent", "executor", "nobody"])
+def test_while_the_last_word_is_written(make_agent: MakeAgent, who: str) -> None:
+    """No step is left that could end, so the run does: the text of a refusal is no answer. Its tokens are charged."""
+    model = Interrupted("x = 1", "an answer")
+    agent = make_agent(model, max_steps=1)
+    acts: dict[str, Any] = {"agent": agent.interrupt, "executor": agent.python_executor.interrupt}
+    act = None if who == "nobody" else lambda: acts[who]("the user pressed stop")
+    agent.step_callbacks.register(ActionStep, lambda step, agent=None: setattr(model, "act", act))
+    if who == "nobody":
+        assert "an answer" in agent.run("go")
+    else:
+        with pytest.raises(AgentError, match="Agent interrupted: the user pressed stop"):
+            agent.run("go")
+        assert [str(step.error) for step in agent.memory.steps[2:]] == ["Agent interrupted: the user pressed stop"]
+        assert limits(agent) == ["Agent interrupted: the user pressed stop"]
+    assert [r["kind"] for r in agent.python_executor.trail.records()].count("usage") == 2
+
+
+@pytest.mark.parametrize("kind", ["code", "calls"])
+def test_before_the_last_word(make_agent: MakeAgent, kind: str) -> None:
+    """Whoever follows a stream and interrupts after the last step keeps the model from being asked once more."""
+    code, calls = CodeModel("x = 1", "an answer"), CallModel([("touch", {"what": "x"})], [])
+    agent: Any = make_agent(code, max_steps=1)
+    if kind == "calls":
+        agent = ToolCallingAgent([touch], calls, verbosity_level=0, max_steps=1)
+        trail = govern(agent).trail
+    else:
+        trail = agent.python_executor.trail
+
+    def follow() -> None:
+        for step in agent.run("go", stream=True):
+            if isinstance(step, ActionStep):
+                agent.interrupt("the user pressed stop")
+
+    with pytest.raises(AgentError, match="Agent interrupted: the user pressed stop"):
+        follow()
+    assert len(agent.model.read) == 1
+    assert "the user pressed stop" in str(agent.memory.steps[-1].error)
+    assert [r["reason"] for r in trail.records() if r["kind"] == "limit"] == [
+        "Agent interrupted: the user pressed stop"
+    ]
 
 
 def test_without_a_reason(make_agent: MakeAgent) -> None:
@@ -337,6 +442,25 @@ def test_a_tool_caller_above_a_box(make_agent: MakeAgent) -> None:
     thread.join()
     assert "all of you" in inner.memory.steps[1].error.message
     assert len(inner.memory.steps) == 2
+
+
+@pytest.mark.parametrize("who", ["clerk", "manager"])
+def test_the_last_word_of_a_managed_tool_caller(make_agent: MakeAgent, who: str) -> None:
+    """Interrupted while it is written, it is no answer; whoever is not meant goes on: here the manager, in its next step."""
+
+    class Busy(CallModel):
+        def generate(self, *args: Any, **options: Any) -> Any:
+            if len(self.read) == 1:
+                clerk.interrupt("not now") if who == "clerk" else manager.python_executor.interrupt("not now")
+            return super().generate(*args, **options)
+
+    model = Busy([("touch", {"what": "x"})], [])
+    clerk = ToolCallingAgent([touch], model, verbosity_level=0, max_steps=1, **named("clerk"))
+    manager = make_agent(CodeModel("print(clerk('go'))", "final_answer(1)"), managed_agents=[clerk])
+    assert manager.run("go") == 1
+    assert "not now" in str(clerk.memory.steps[-1].error)
+    assert "not now" in manager.model.read[1]
+    assert "refused" not in manager.model.read[1]
 
 
 def test_a_managed_tool_caller_alone(make_agent: MakeAgent) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from smolagents import ActionStep, ToolCallingAgent
+from smolagents import ActionStep, CodeAgent, ToolCallingAgent, tool
 from smolagents.local_python_executor import InterpreterError
 from tests.parity.conftest import TOUCHED, MakeAgent, touch
+from tests.support.backends import backend
 from tests.support.models import CallModel, CodeModel
 
-from smolagents_hardened import AuditError, Decision, RunStopped, ToolCall, govern
+from smolagents_hardened import AuditError, Decision, HardenedExecutor, RunStopped, ToolCall, attach, govern
 
 STOPPED = threading.Event()
 
@@ -97,6 +98,50 @@ def test_the_person_at_the_keyboard(make_agent: MakeAgent) -> None:
     assert TOUCHED == []
 
 
+@pytest.mark.parametrize("is_pressed", [True, False])
+def test_ctrl_c_while_code_runs(make_agent: MakeAgent, is_pressed: bool) -> None:
+    """It ends the box; when the agent goes on, its model is told, once, that the variables are gone. Else it has them."""
+
+    @tool
+    def press() -> str:
+        """Presses Ctrl-C in a moment."""
+        if is_pressed:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return "pressed"
+
+    wait = "\nimport time\ntime.sleep(30)" if is_pressed else "\nfinal_answer(0)"
+    again = "try:\n    print(kept)\nexcept NameError:\n    kept = 2"
+    model = CodeModel("kept = 1\npress()" + wait, again, "kept", "final_answer(kept)")
+    agent = make_agent(model, (press,))
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        if is_pressed:
+            with pytest.raises(KeyboardInterrupt):
+                agent.run("go")
+        else:
+            agent.run("go")
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    assert agent.run("go on", reset=False) == (2 if is_pressed else 1)
+    assert [read.count("The sandbox was replaced") for read in model.read] == [0, 0, *[int(is_pressed)] * 2]
+
+
+def test_whatever_replaces_the_box_is_told(make_agent: MakeAgent) -> None:
+    """A step cannot say that the box died after it: the next one does, before what it prints; one that says so is enough.
+    After `cleanup` whoever has called that knows it.
+    """
+    executor = make_agent(CodeModel()).python_executor
+    executor("x = 1")
+    executor._keeper.session.close()  # as when it breaks its protocol between two steps
+    assert executor("print('fine')").logs.startswith("The sandbox was replaced: all variables")
+    assert executor("print('fine')").logs == "fine\n"
+    with pytest.raises(InterpreterError, match="The sandbox was replaced"):
+        executor("import random\nrandom._os._exit(1)")
+    assert executor("print('fine')").logs == "fine\n"
+    executor.cleanup()
+    assert executor("print('fine')").logs == "fine\n"
+
+
 def test_refused_code_is_no_tool(make_agent: MakeAgent) -> None:
     """What the model reads of its refused code speaks of code, fits, and can be encoded."""
 
@@ -138,3 +183,41 @@ def test_a_broken_trail_ends_the_run(make_agent: MakeAgent, tmp_path: Path, kind
         with pytest.raises(AuditError), govern(agent, cut, audit=str(place)):
             agent.run("go")
     assert TOUCHED == []
+
+
+@pytest.mark.parametrize("is_broken", [True, False])
+@pytest.mark.parametrize("kind", ["never attached", "taken over from", "in the last step"])
+def test_a_broken_trail_ends_the_run_of_an_agent_that_is_not_attached(
+    backend_name: str, tmp_path: Path, is_broken: bool, kind: str
+) -> None:
+    """There smolagents would go on after an AuditError, as after any error of a step. By hand it is one."""
+    place = tmp_path / "customer" / "audit.jsonl"
+    place.parent.mkdir()
+
+    def cut(call: ToolCall) -> Decision:
+        if is_broken:
+            place.write_text("")
+        return Decision.allow()
+
+    executor = HardenedExecutor(backend=backend(backend_name), governance=cut, audit=place)
+    model = CodeModel("touch('x')", "final_answer(1)")
+    agent = CodeAgent([touch], model, executor=executor, verbosity_level=0)
+    agent.max_steps = 1 if kind == "in the last step" and is_broken else 2
+    if kind == "taken over from":
+        attach(agent)
+        attach(CodeAgent([], model, executor=executor, verbosity_level=0))
+    if not is_broken:
+        agent.run("go")
+        executor.close()
+        assert (TOUCHED, len(model.read)) == (["x"], 2)
+        return
+    with pytest.raises(RunStopped, match="audit record could not be written") as caught:
+        agent.run("go")
+    assert "customer" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, AuditError)
+    assert (TOUCHED, len(model.read)) == ([], 1)
+    with pytest.raises(AuditError):
+        executor("touch('x')")
+    assert executor.state["_print_outputs"] == ""
+    with pytest.raises(AuditError):
+        executor.close()

@@ -64,8 +64,7 @@ def _withheld(before: Aftermath, hook: str, answer: Decision | NoAnswer) -> Afte
     """The snippet does not get the outcome: a hook says so, or has failed."""
     has_run = before.outcome.status != "responded"
     if isinstance(answer, NoAnswer):
-        reason = f"hook {hook} {answer.told} when it looked at the result"
-        return replace(before, refused=Refused(reason, f"hook_error:{answer.code}", has_run))
+        answer = answer.denial(f"hook {hook} {answer.told} when it looked at the result")
     if answer.verdict is Verdict.STOP:
         return replace(before, stop=RunStopped(answer.reason))
     return replace(before, refused=Refused(answer.reason, answer.code or "denied", has_run))

@@ -1,4 +1,7 @@
-"""Call foreign code (a hook, an approver) and wait for its answer: sync or async, with or without a time limit."""
+"""Call foreign code and wait for what it gives: sync or async, with or without a time limit.
+
+Whoever judges (a hook, an approver) is asked, and what ends the run ends the wait; a tool is called, and awaited.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.answers import WrongAnswer
 from smolagents_hardened.governance.hooks import Decision
+from smolagents_hardened.governance.latch import INTERRUPTED, refusal, waking
 from smolagents_hardened.governance.loop import LoopThread
 
 Answer = TypeVar("Answer")
@@ -39,6 +44,13 @@ class NoAnswer:
 
     code: str
     told: str
+    ended: Decision | None = None  # what has ended the run, and with it the wait
+
+    def denial(self, reason: str, *, code: str = "") -> Decision:
+        """What stands in the answer's place."""
+        if self.ended is not None:
+            return self.ended
+        return Decision.deny(reason, code=code or f"hook_error:{self.code}")
 
 
 def answered(function: Callable[[], Answer], timeout_s: float | None, who: str) -> Answer | RunStopped | NoAnswer:
@@ -54,7 +66,7 @@ def answered(function: Callable[[], Answer], timeout_s: float | None, who: str) 
     except TimedOut:
         return NoAnswer("timeout", f"did not answer within {timeout_s} s")
     except Interrupted:
-        return NoAnswer("interrupted", "was interrupted")
+        return NoAnswer(INTERRUPTED, "was interrupted", refusal())
     except WrongAnswer as wrong:
         return NoAnswer(wrong.code, str(wrong))
     except (KeyboardInterrupt, SystemExit):
@@ -65,6 +77,19 @@ def answered(function: Callable[[], Answer], timeout_s: float | None, who: str) 
 
 
 def ask(function: Callable[[], object], loop: LoopThread, timeout_s: float | None) -> object:
+    """As `call`. Raises Interrupted once a latch in force is set; only what is sync and has no limit goes on."""
+    if timeout_s is None:
+        answer = function()
+        # The first test is for speed: a Decision is the usual answer, and `isawaitable` asks an ABC.
+        if type(answer) is Decision or not inspect.isawaitable(answer):
+            return answer
+        return _awaited(loop.submit(answer))
+    worker = Worker(function, loop, timeout_s)
+    with waking(worker.wake):
+        return worker.start().wait()
+
+
+def call(function: Callable[[], object], loop: LoopThread, timeout_s: float | None) -> object:
     """Call and give back the answer, awaited where it is awaitable; what it raises is raised here.
 
     Without a limit the call is made in this thread. With one it is made in a worker thread under a copy of
@@ -73,10 +98,20 @@ def ask(function: Callable[[], object], loop: LoopThread, timeout_s: float | Non
     """
     if timeout_s is None:
         answer = function()
-        # The first test is for speed: a Decision is the usual answer, and `isawaitable` asks an ABC.
-        is_awaited = type(answer) is not Decision and inspect.isawaitable(answer)
-        return loop.run(answer) if is_awaited else answer  # type: ignore[arg-type]  # `isawaitable` has said so
+        return loop.run(answer) if inspect.isawaitable(answer) else answer
     return Worker(function, loop, timeout_s).start().wait()
+
+
+def _awaited(future: Future[object]) -> object:
+    come: SimpleQueue[Future[object] | None] = SimpleQueue()
+    future.add_done_callback(come.put)
+    try:
+        with waking(lambda: come.put(None)):
+            if come.get() is None:
+                raise Interrupted
+        return future.result()
+    finally:
+        future.cancel()  # it has ended, unless the wait was broken off
 
 
 class Worker:
@@ -86,16 +121,16 @@ class Worker:
         self._function = function
         self._loop = loop
         self._timeout_s = timeout_s
-        # The first of these pairs of answer and error counts: an append needs no lock, not even in a signal handler.
-        self._outcomes: list[tuple[object, BaseException | None]] = []
-        self._is_settled = threading.Event()
+        # The first of these pairs of answer and error counts. This kind of queue may be filled by a signal handler.
+        self._outcomes: SimpleQueue[tuple[object, BaseException | None]] = SimpleQueue()
+        self._is_over = False  # whoever waited has gone
         self._future: Future[object] | None = None  # of the coroutine, once the call has given one
         context = copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._work,), name="hardened-hook", daemon=True)
 
     def start(self) -> Worker:
         """Make the call, unless a `wake` has come before."""
-        if not self._outcomes:
+        if self._outcomes.empty():
             self._thread.start()
         return self
 
@@ -105,22 +140,19 @@ class Worker:
         Whatever ends the wait, a coroutine is told to end; a thread cannot be.
         """
         try:
-            if not self._is_settled.wait(self._timeout_s):
-                self._settle(error=TimedOut(f"no answer within {self._timeout_s} s"))
+            answer, error = self._outcomes.get(timeout=self._timeout_s)
+        except Empty:
+            raise TimedOut(f"no answer within {self._timeout_s} s") from None
         finally:
+            self._is_over = True
             self._give_up()
-        answer, error = self._outcomes[0]
         if error is not None:
             raise error
         return answer
 
     def wake(self) -> None:
         """End the wait at once. The call itself may go on, and its answer is thrown away."""
-        self._settle(error=Interrupted())
-
-    def _settle(self, answer: object = None, error: BaseException | None = None) -> None:
-        self._outcomes.append((answer, error))
-        self._is_settled.set()
+        self._outcomes.put((None, Interrupted()))
 
     def _give_up(self) -> None:
         if self._future is not None:
@@ -131,9 +163,9 @@ class Worker:
             answer = self._function()
             if inspect.isawaitable(answer):
                 self._future = self._loop.submit(answer)
-                if self._outcomes:
+                if self._is_over:
                     self._give_up()
                 answer = self._future.result()
-            self._settle(answer)
+            self._outcomes.put((answer, None))
         except BaseException as error:  # noqa: BLE001  carried to the thread that waits
-            self._settle(error=error)
+            self._outcomes.put((None, error))

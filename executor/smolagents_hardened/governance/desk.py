@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.answers import answer_of
@@ -15,7 +16,7 @@ from smolagents_hardened.governance.approval import Approval, ApprovalRequest, A
 from smolagents_hardened.governance.asking import NoAnswer, Worker, answered
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.latch import ended, waking
+from smolagents_hardened.governance.latch import waking
 from smolagents_hardened.governance.loop import LoopThread
 from smolagents_hardened.governance.verdicts import Opinion, terms
 
@@ -46,7 +47,7 @@ class Desk:
         self._loop = loop
         self._clock = clock
         self._lock = threading.Lock()
-        self._turns: list[threading.Event] = []  # of all who ask, in order; that of the first is set
+        self._turns: list[SimpleQueue[None]] = []  # of all who ask, in order; that of the first has something in it
 
     def ask(
         self,
@@ -112,37 +113,33 @@ class Desk:
         return Decision.deny(unfit, code="approval_denied").answered_by(answer.by) if unfit else answer, True
 
     def _unanswered(self, answer: NoAnswer, request: ApprovalRequest) -> Decision:
-        match answer.code:
-            case "timeout":
-                return request.otherwise
-            case "interrupted":
-                return CUT_SHORT if (why := ended()) is None else why.decision
-            case _:
-                return Decision.deny(f"the approver {answer.told}", code="approval_error")
+        if answer.code == "timeout":
+            return request.otherwise
+        return answer.denial(f"the approver {answer.told}", code="approval_error")
 
     def _wait(self, function: Callable[[], object], timeout_s: float | None) -> object:
         # Always in a thread of its own: an interrupt must be able to end the wait.
         worker = Worker(function, self._loop, timeout_s)
-        has_come = threading.Event()
+        turn: SimpleQueue[None] = SimpleQueue()
 
         def wake() -> None:
             worker.wake()
-            has_come.set()
+            turn.put(None)
 
-        with waking(wake), self._turn(has_come):
+        with waking(wake), self._turn(turn):
             return worker.start().wait()
 
     @contextmanager
-    def _turn(self, has_come: threading.Event) -> Iterator[None]:
-        """Wait until all who came before are gone, or somebody else sets the event."""
+    def _turn(self, turn: SimpleQueue[None]) -> Iterator[None]:
+        """Wait until all who came before are gone, or somebody else puts something in."""
         try:
             with self._lock:
-                self._turns.append(has_come)
-                self._turns[0].set()
-            has_come.wait()
+                self._turns.append(turn)
+                self._turns[0].put(None)
+            turn.get()
             yield
         finally:
             with self._lock:
-                self._turns = [one for one in self._turns if one is not has_come]
+                self._turns = [one for one in self._turns if one is not turn]
                 if self._turns:
-                    self._turns[0].set()
+                    self._turns[0].put(None)

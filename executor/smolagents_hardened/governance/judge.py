@@ -126,7 +126,7 @@ class Juror:
         if isinstance(answer, RunStopped):
             decision = Decision.stop(answer.reason)
         else:
-            decision = Decision.deny(f"hook {hook.name} {answer.told}", code=f"hook_error:{answer.code}")
+            decision = answer.denial(f"hook {hook.name} {answer.told}")
         return Opinion(hook.name, number, decision, hook.is_shadow())
 
 

@@ -82,8 +82,9 @@ class Purse:
             return Decision.stop(cost.reason)
         if isinstance(cost, Decimal):
             return cost
-        told = "gave no number from 0 on" if cost is None else cost.told
-        return Decision.deny(f"its price could not be found out: the price function {told}", code="hook_error:price")
+        none = NoAnswer("price", "gave no number from 0 on") if cost is None else cost
+        reason = f"its price could not be found out: the price function {none.told}"
+        return none.denial(reason, code="hook_error:price")
 
     @property
     def counts_tokens(self) -> bool:
