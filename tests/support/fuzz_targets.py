@@ -10,6 +10,7 @@ from tests.support.fuzz_languages import cedar, cel
 from tests.support.fuzz_lines import policy_text
 from tests.support.fuzz_replay import cases, replayed
 from tests.support.fuzz_session import session
+from tests.support.fuzz_snippets import snippets
 from tests.support.fuzz_urls import urls
 from tests.support.fuzz_wire import connection, frames, json_text, messages, order, paths, values
 
@@ -20,7 +21,7 @@ TARGETS: dict[str, Run] = {
     run.__name__: run
     for run in (
         *(frames, json_text, messages, values, paths, order, connection, session),
-        *(audit, trail, replayed),
+        *(audit, trail, snippets, replayed),
         *(policy, policy_text, cedar, cel, urls, cases),
     )
 }
@@ -36,6 +37,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "session": ("session", "orders", "step", "deadline", "wire.connection", "wire.order", "toolbox", "handles"),
     "audit": ("audit.verify", "audit.report"),
     "trail": ("audit.trail", "audit.file", "audit.verify"),
+    "snippets": ("audit.snippets", "audit.redact"),
     "replayed": ("governance.cases",),
     "policy": ("governance.policy", "governance.policy_file", "governance.policy_yaml", "governance.predicates"),
     "policy_text": ("governance.policy_file", "governance.policy_lines", "governance.policy_yaml"),
