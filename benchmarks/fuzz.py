@@ -54,12 +54,20 @@ def main() -> None:
     for name in options.targets:
         results.append(_run(name, each_s, options.keep))
         _show(results[-1])
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "fuzz.json").write_text(json.dumps([asdict(found) for found in results], indent=2) + "\n")
+    _write(results)
     total = sum(found.executions for found in results)
     uncaught = sum(len(found.uncaught) for found in results)
     print(f"{total} executions, {uncaught} uncaught")
     sys.exit(1 if uncaught else 0)
+
+
+def _write(results: list[Found]) -> None:
+    """Put what was found in the place of what was found for the same targets before."""
+    file = RESULTS / "fuzz.json"
+    told = {one["target"]: one for one in json.loads(file.read_text())} if file.exists() else {}
+    told |= {found.target: asdict(found) for found in results}
+    RESULTS.mkdir(exist_ok=True)
+    file.write_text(json.dumps([told[name] for name in TARGETS if name in told], indent=2) + "\n")
 
 
 def _run(name: str, seconds: int, is_kept: bool) -> Found:

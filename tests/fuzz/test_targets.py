@@ -76,7 +76,7 @@ def test_every_target_states_its_invariant() -> None:
 @pytest.mark.parametrize(("text", "suffix"), [(fuzz_files._POLICY, ".toml"), (fuzz_files._YAML, ".yaml")])
 def test_the_policies_that_are_cut_up_are_whole(text: str, suffix: str) -> None:
     """The positive control of the target on policies: what it starts from is a policy with rules."""
-    with fuzz_files._file(text.encode(), suffix) as path:
+    with fuzz_files.file_of(text.encode(), suffix) as path:
         assert len(Policy.from_file(path)._rules) >= 2
 
 

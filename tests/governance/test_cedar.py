@@ -137,6 +137,7 @@ def test_final_answer_needs_no_permit_unless_named() -> None:
         ('@id("; // \\"") permit(principal, action, resource);\n// ;\npermit();', "line 3"),
         ("forbid(;\nforbid(;\n", r"line 1.*and 1 more"),
         ("permit(principal, action, resource);\n// note\rforbid(principal, action, resource);", "line 2: a carriage"),
+        ("permit(principal, action, resource);\n// \ud800", "line 2: '.ud800' is no character"),
         (f"permit(principal, action, resource) when {{ {'true || ' * 600}true }};", "line 1: operators are nested"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.governance.governed import bench, tool_call
 
+from smolagents_hardened.audit.record import digest
 from smolagents_hardened.audit.redact import Redactor
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.cli import main
@@ -189,6 +191,7 @@ def test_a_trail_without_a_policy_can_be_judged(tmp_path: Path) -> None:
     assert replayed(tmp_path, [], policy()).kind == "different"
 
 
+OPINION = {"hook": "policy:policy", "version": "v", "round": 1, "verdict": "allow", "rule": "rule 1"}
 UNKNOWN: dict[str, tuple[dict[str, object], ToolCall, dict[str, object]]] = {
     "cut": ({}, tool_call(city="x" * 100_000), {}),
     "no JSON": ({}, tool_call(city=b"x"), {}),
@@ -224,6 +227,33 @@ def test_decisions_that_are_not_on_record_are_unknown(decision: object) -> None:
     """A record whose decisions are cut is told apart, and does not end the replay."""
     record = {"kind": "refusal", "seq": 1, "tool": "weather", "decisions": [decision]}
     assert module._replayed(policy(), record).kind == "unknown"
+
+
+DEEP: object = json.loads("[" * 900 + "]" * 900)
+ODD: dict[str, dict[str, object]] = {
+    "digest": {"digest": None},
+    "no tool": {"tool": None},
+    "agent": {"agent": 1},
+    "seq": {"seq": None},
+    "labels": {"labels": 7},
+    "a label": {"labels": [[]]},
+    "delegation": {"delegation": "boss"},
+    "grants": {"grants": None},
+    "decisions": {"decisions": None},
+    **{key: {"decisions": [{**OPINION, key: []}]} for key in ("hook", "round", "verdict", "rule")},
+    "rounds": {"decisions": [OPINION, {**OPINION, "round": "2"}]},
+    "arguments": {"arguments": {"x": DEEP}},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_record_that_no_trail_has_written_ends_no_replay(name: str) -> None:
+    """What was tampered with is told apart: other types, members that are missing, too deep nesting."""
+    record = {"kind": "intent", "seq": 1, "tool": "weather", "arguments": {"x": "y"}, "decisions": [OPINION]}
+    record["digest"] = digest("weather", {"x": "y"})
+    made = policy(rule("allow"))
+    assert module._replayed(made, record).kind == "same"
+    assert module._replayed(made, record | ODD[name]).kind == "unknown"
 
 
 def test_grants_and_labels_are_those_of_the_record(tmp_path: Path) -> None:

@@ -65,11 +65,14 @@ def test_urls_are_judged_by_their_parts(url: object, is_good: bool) -> None:
         "https://-api.good.org/",
         "https://a..good.org/",
         "//api.good.org/",
+        "https://evil.org[::1]/",
+        "https://[::1]evil.org/",
+        "https://[::1]]/",
     ],
 )
 def test_a_doubtful_url_is_on_nobodys_side(url: str) -> None:
     """What readers disagree about is not allowed by an allow rule, and is caught by a deny rule for anything."""
-    assert not fits({"url": {"host": ["api.good.org"]}}, url)
+    assert not fits({"url": {"host": ["api.good.org", "::1"]}}, url)
     assert fits({"url": {"host": ["unrelated.org"]}}, url, "deny")
 
 

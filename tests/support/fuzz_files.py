@@ -37,7 +37,8 @@ _KINDS = {"form", "edited", "missing", "order", "spliced", "torn", "head"}
 
 
 @contextlib.contextmanager
-def _file(data: bytes, suffix: str) -> Iterator[Path]:
+def file_of(data: bytes, suffix: str) -> Iterator[Path]:
+    """A file with this content, for as long as it is needed."""
     descriptor, name = tempfile.mkstemp(suffix, dir=_DIRECTORY)
     try:
         with open(descriptor, "wb") as stream:
@@ -50,7 +51,7 @@ def _file(data: bytes, suffix: str) -> Iterator[Path]:
 @cache
 def original() -> tuple[bytes, str]:
     """A trail of six records, one call without its OUTCOME, and the hash of its last record."""
-    with _file(b"", ".jsonl") as path, Trail(path, clock=lambda: 1.5e9) as trail:
+    with file_of(b"", ".jsonl") as path, Trail(path, clock=lambda: 1.5e9) as trail:
         trail.append("box_start", run="r", enforcement={"memory": {"level": "full"}})
         for call in ("a", "b"):
             trail.append(
@@ -66,9 +67,9 @@ def original() -> tuple[bytes, str]:
         return path.read_bytes(), trail.head
 
 
-def _tampered(choices: Choices) -> bytes:
-    """The trail, cut, doubled, swapped, edited; also with records that are sealed anew, as a forger could."""
-    lines = original()[0].splitlines(keepends=True)
+def tampered(choices: Choices, whole: bytes) -> bytes:
+    """A trail, cut, doubled, swapped, edited; also with records that are sealed anew, as a forger could."""
+    lines = whole.splitlines(keepends=True)
     for _ in range(choices.below(5)):
         place = choices.below(len(lines)) if lines else 0
         match choices.below(8):
@@ -113,9 +114,9 @@ def audit(data: bytes) -> None:
     up to it is as it was. Whatever is in it, it is shown as printable lines.
     """
     choices = Choices(data)
-    raw = choices.rest() if choices.chance(4) else _tampered(choices)
+    raw = choices.rest() if choices.chance(4) else tampered(choices, original()[0])
     whole, head = original()
-    with _file(raw, ".jsonl") as path:
+    with file_of(raw, ".jsonl") as path:
         for expected in (None, head):
             report = verify(path, expected)
             assert isinstance(report, VerifyReport)
@@ -133,8 +134,8 @@ def trail(data: bytes) -> None:
     bytes before stay but for a torn last line.
     """
     choices = Choices(data)
-    raw = choices.rest() if choices.chance(4) else _tampered(choices)
-    with _file(raw, ".jsonl") as path:
+    raw = choices.rest() if choices.chance(4) else tampered(choices, original()[0])
+    with file_of(raw, ".jsonl") as path:
         try:
             with Trail(path, clock=lambda: 1.6e9) as opened:
                 opened.append("note", text="after")
@@ -243,9 +244,9 @@ def policy(data: bytes) -> None:
         for _ in range(1 + choices.below(3)):
             tree = mutated(choices, tree, choices.pick(_WORDS))
         raw, suffix = json.dumps(tree).encode(), choices.pick((".json", ".yaml"))  # YAML is a superset
-    with _file(raw, suffix) as path:
+    with file_of(raw, suffix) as path:
         try:
-            made = Policy.from_file(path)
+            made = Policy.fromfile_of(path)
         except ConfigError as error:
             str(error).encode("utf-8", "backslashreplace")
             return

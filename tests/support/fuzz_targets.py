@@ -6,7 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.fuzz_files import audit, policy, trail
+from tests.support.fuzz_languages import cedar, cel
+from tests.support.fuzz_lines import policy_text
+from tests.support.fuzz_replay import cases, replayed
 from tests.support.fuzz_session import session
+from tests.support.fuzz_snippets import snippets
+from tests.support.fuzz_urls import urls
 from tests.support.fuzz_wire import connection, frames, json_text, messages, order, paths, values
 
 CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus"
@@ -14,7 +19,11 @@ Run = Callable[[bytes], None]
 
 TARGETS: dict[str, Run] = {
     run.__name__: run
-    for run in (frames, json_text, messages, values, paths, order, connection, session, audit, trail, policy)
+    for run in (
+        *(frames, json_text, messages, values, paths, order, connection, session),
+        *(audit, trail, snippets, replayed),
+        *(policy, policy_text, cedar, cel, urls, cases),
+    )
 }
 # The rooms that a target is about: where a coverage-guided fuzzer looks for new ways, and what its coverage is told of.
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -28,7 +37,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "session": ("session", "orders", "step", "deadline", "wire.connection", "wire.order", "toolbox", "handles"),
     "audit": ("audit.verify", "audit.report"),
     "trail": ("audit.trail", "audit.file", "audit.verify"),
+    "snippets": ("audit.snippets", "audit.redact"),
+    "replayed": ("governance.cases",),
     "policy": ("governance.policy", "governance.policy_file", "governance.policy_yaml", "governance.predicates"),
+    "policy_text": ("governance.policy_file", "governance.policy_lines", "governance.policy_yaml"),
+    "cedar": ("governance.cedar",),
+    "cel": ("governance.cel",),
+    "urls": ("governance.urls",),
+    "cases": ("governance.cases", "governance.policy_file"),
 }
 
 

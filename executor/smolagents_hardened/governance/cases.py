@@ -40,7 +40,10 @@ from smolagents_hardened.governance.rules import refuse_unknown, text, texts
 _CASE_KEYS = ("name", "tool", "arguments", "agent", "delegation", "labels", "known", "expect", "rule")
 _VERDICTS = tuple(verdict.value for verdict in Verdict)
 _LABEL = re.compile(r"(?:(.*) \()?((?:rule|policy) [0-9]+)\)?", re.DOTALL)
-_SAID = {"hook", "round", "verdict"}  # of every decision that is on record whole
+# A record of other types is none that a trail has written; of one that is cut something is not there.
+_RECORD: dict[str, type] = {"seq": int, "tool": str, "decisions": list}
+_OPTIONAL: dict[str, type] = {"agent": str, "delegation": list, "labels": list, "grants": list}
+_OPINION: dict[str, type] = {"hook": str, "round": int, "verdict": str, "rule": str}
 _REDACTED = re.compile(r"\[redacted [0-9a-f]{16}\]")
 
 
@@ -150,9 +153,29 @@ def replay(policy: Policy | CedarPolicy, path: Path) -> Iterator[Replayed]:
 
 def _replayed(policy: Policy | CedarPolicy, record: dict[str, Any]) -> Replayed:
     was = "made" if record["kind"] == "intent" else f"refused ({record.get('code')})"
-    about = int(record.get("seq", 0)), str(record.get("tool")), was
-    if not all(isinstance(one, dict) and one.keys() >= _SAID for one in record["decisions"]):
+    seq, tool = record.get("seq"), str(record.get("tool"))
+    about = seq if type(seq) is int else 0, tool, was
+    try:
+        return _judged(policy, record, about) if _is_formed(record) else Replayed(*about, None, "unknown")
+    except RecursionError:  # nested deeper than anything that a trail writes
         return Replayed(*about, None, "unknown")
+
+
+def _is_formed(record: Mapping[str, Any]) -> bool:
+    optional = {name: kind for name, kind in _OPTIONAL.items() if name in record}
+    lists = [record[name] for name, kind in optional.items() if kind is list]
+    return (
+        _has(record, _RECORD | optional)
+        and all(isinstance(one, str) for listed in lists for one in listed)
+        and all(isinstance(one, dict) and _has({"rule": ""} | one, _OPINION) for one in record["decisions"])
+    )
+
+
+def _has(table: Mapping[str, Any], form: Mapping[str, type]) -> bool:
+    return all(type(table.get(name)) is kind for name, kind in form.items())
+
+
+def _judged(policy: Policy | CedarPolicy, record: dict[str, Any], about: tuple[int, str, str]) -> Replayed:
     own = _own(policy, record["decisions"])
     if not own and record["kind"] == "refusal":
         return Replayed(*about, None, "elsewhere")
@@ -194,7 +217,7 @@ def _arguments(record: dict[str, Any], number: int) -> dict[str, object] | None:
     """The arguments as they were in this round; None where the record does not tell exactly."""
     final = record.get("arguments")
     # The digest is over values and types: where it fits, nothing is cut, redacted or another number.
-    is_final_exact = isinstance(final, dict) and digest(str(record.get("tool")), final) == record.get("digest")
+    is_final_exact = isinstance(final, dict) and _digest(str(record["tool"]), final) == record.get("digest", "")
     found = record.get("requested", final)
     if number > 1 and number == _last(record) and record.get("code") != "too_many_modifications":
         found = final
@@ -206,6 +229,13 @@ def _arguments(record: dict[str, Any], number: int) -> dict[str, object] | None:
     sure: Mapping[str, object] = final if is_final_exact and isinstance(final, dict) else {}
     is_exact = all((name in sure and sure[name] == value) or _is_exact(value) for name, value in found.items())
     return found if is_exact and (is_final_exact or found is not final) else None
+
+
+def _digest(tool: str, arguments: dict[str, object]) -> str | None:
+    try:
+        return digest(tool, arguments)
+    except ValueError:  # nested too deep for one
+        return None
 
 
 def _is_exact(value: object) -> bool:

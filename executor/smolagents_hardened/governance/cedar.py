@@ -31,7 +31,9 @@ MAX_DEPTH = 32
 TAG = "$type"  # marks what Cedar has no value for; a dict that has this key itself is marked, too
 _RESERVED = (TAG, "__entity", "__extn", "__expr")  # the last three mean something else in Cedar's JSON
 _TOKEN = re.compile(r'//[^\r\n]*|"(?:\\.|[^"\\])*(?:"|\\?\Z)|[()\[\]{};]|[^\s()\[\]{};"/]+|/', re.DOTALL)
-_BARE_CR = re.compile(r"\r(?!\n)")  # ends a comment for Cedar, and a line for no editor: what follows nobody sees
+# What is in no text of a policy. A bare carriage return ends a comment for Cedar, and a line for no editor: what
+# follows nobody sees. A lone surrogate has no UTF-8, which is what Cedar reads.
+_ODD = re.compile("\r(?!\n)|[\ud800-\udfff]")
 _NUMBERED = re.compile(r"policy(\d+)")
 _MAX_ERROR_CHARS = 300
 
@@ -126,10 +128,11 @@ def problems_of(text: str, source: str) -> list[str]:
 def _examined(text: str, source: str) -> tuple[list[str], list[dict[str, str]]]:
     """The problems, and the annotations of each policy. The library sees no text whose bounds were not checked."""
     cedar = _library(source)
-    bare = _BARE_CR.search(text)
-    if bare is not None:
-        line = text.count("\n", 0, bare.start()) + 1
-        return [f"{source}, line {line}: a carriage return without a line feed"], []
+    odd = _ODD.search(text)
+    if odd is not None:
+        line = text.count("\n", 0, odd.start()) + 1
+        found = "a carriage return without a line feed" if odd[0] == "\r" else f"{odd[0]!r} is no character"
+        return [f"{source}, line {line}: {found}"], []
     problems, notes = [], []
     for line, policy, depth in _policies(text):
         try:

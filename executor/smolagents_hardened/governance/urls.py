@@ -14,6 +14,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 _PLAIN = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+", re.IGNORECASE)  # printable ASCII, no space
+# urlsplit passes over what stands beside brackets: `a.com[::1]` is ::1 to it.
+_BRACKETS = re.compile(r"[^\[\]]*|\[[^\[\]]*\](:[0-9]*)?")
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 _NUMBERS = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")  # what some resolvers take for an address
 # IPv6 that stands for some IPv4 address, to the kernel, a translator or a tunnel: compatible, mapped, translated
@@ -43,7 +45,7 @@ def read_url(text: str) -> Url | None:
         port = parts.port
     except ValueError:
         return None
-    if "@" in parts.netloc or "%" in parts.netloc:
+    if "@" in parts.netloc or "%" in parts.netloc or not _BRACKETS.fullmatch(parts.netloc):
         return None
     host = _host(parts.hostname or "", is_bracketed="[" in parts.netloc)
     if host is None:
