@@ -15,6 +15,7 @@ import pytest
 from smolagents_hardened.audit.plain import Snippet
 from smolagents_hardened.audit.record import digest, digest_value
 from smolagents_hardened.audit.redact import Curtain, Redactor, is_secret_name
+from smolagents_hardened.audit.schema import DIGESTS, KINDS
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import ConfigError
 
@@ -68,9 +69,28 @@ def test_the_digest_of_redacted_arguments_is_keyed() -> None:
     """With a secret inside, the digest that is written is not the one that anyone could compute from a guess."""
     arguments = {"password": "hunter2"}
     guessed = digest("login", arguments)
-    record = Trail().append("intent", arguments=arguments, digest=guessed, result_digest=guessed)
+    record = Trail().append("x", arguments=arguments, digest=guessed, result=arguments, result_digest=guessed)
     assert guessed not in str(record)
     assert record["keyed"] is True
+
+
+def test_a_digest_is_keyed_by_what_it_is_of() -> None:
+    """A secret beside the arguments does not key their digest: it is the same in every record of one call."""
+    open_to_all = {"city": "Paris"}
+    record = Trail().append("x", arguments=open_to_all, digest="d", requested={"password": "hunter2"}, result="Paris")
+    assert (record["digest"], "keyed" in record) == ("d", False)
+    for name, of in (("digest", "arguments"), ("digest", "text"), ("result_digest", "result")):
+        made = Trail().append("x", **{name: "d", of: {"password": "hunter2"}})
+        assert (made[name] != "d", made["keyed"]) == (True, True)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"policy_load"}))
+def test_what_a_digest_is_of_stands_in_the_same_record(kind: str) -> None:
+    """The table names the field beside each digest; that of a policy is of a file of the host, and never keyed."""
+    fields = KINDS[kind][1].keys()
+    for name in fields & {"digest", "result_digest"}:
+        assert DIGESTS[name] & fields
+    assert not {name for name in fields if "digest" in name} - DIGESTS.keys()
 
 
 def test_the_digest_of_open_arguments_is_plain() -> None:
