@@ -252,9 +252,7 @@ def _converted(fields: Mapping[str, object], curtain: Curtain) -> tuple[dict[str
     body, partial = dict[str, object](), set[str]()
     for name, value in fields.items():
         before = curtain.count
-        if is_short(value) and (not curtain.has_work or name in OWN):
-            body[name] = value
-        elif name in OWN:
+        if name in OWN or (is_short(value) and not curtain.has_work):
             body[name] = own(value)
         else:  # a budget for each, so that no argument can crowd out the fields after it
             body[name] = decisions(value, curtain) if name == "decisions" else Plainer(curtain).convert(value)  # type: ignore[arg-type]
