@@ -15,6 +15,7 @@ import pytest
 from smolagents_hardened.audit.plain import Snippet
 from smolagents_hardened.audit.record import digest, digest_value
 from smolagents_hardened.audit.redact import Curtain, Redactor, is_secret_name
+from smolagents_hardened.audit.schema import DIGESTS, KINDS
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import ConfigError
 
@@ -68,9 +69,28 @@ def test_the_digest_of_redacted_arguments_is_keyed() -> None:
     """With a secret inside, the digest that is written is not the one that anyone could compute from a guess."""
     arguments = {"password": "hunter2"}
     guessed = digest("login", arguments)
-    record = Trail().append("intent", arguments=arguments, digest=guessed, result_digest=guessed)
+    record = Trail().append("x", arguments=arguments, digest=guessed, result=arguments, result_digest=guessed)
     assert guessed not in str(record)
     assert record["keyed"] is True
+
+
+def test_a_digest_is_keyed_by_what_it_is_of() -> None:
+    """A secret beside the arguments does not key their digest: it is the same in every record of one call."""
+    open_to_all = {"city": "Paris"}
+    record = Trail().append("x", arguments=open_to_all, digest="d", requested={"password": "hunter2"}, result="Paris")
+    assert (record["digest"], "keyed" in record) == ("d", False)
+    for name, of in (("digest", "arguments"), ("digest", "text"), ("result_digest", "result")):
+        made = Trail().append("x", **{name: "d", of: {"password": "hunter2"}})
+        assert (made[name] != "d", made["keyed"]) == (True, True)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"policy_load"}))
+def test_what_a_digest_is_of_stands_in_the_same_record(kind: str) -> None:
+    """The table names the field beside each digest; that of a policy is of a file of the host, and never keyed."""
+    fields = KINDS[kind][1].keys()
+    for name in fields & {"digest", "result_digest"}:
+        assert DIGESTS[name] & fields
+    assert not {name for name in fields if "digest" in name} - DIGESTS.keys()
 
 
 def test_the_digest_of_open_arguments_is_plain() -> None:
@@ -181,6 +201,8 @@ def test_a_secret_is_hidden_in_the_whole_record() -> None:
         "d['api_key'] = 'hunter2'",
         "d = {'api_key': f'hunter2{1}'}",
         "f(token := 'hunter2')",
+        "if token := 'hunter2': pass",
+        "f(lambda: (token := 'hunter2'))",
         "def f(a, *, password='hunter2'): pass",
         "x = f\"{login(password='hunter2')}\"",
         "login(password='hunter2'",
@@ -232,6 +254,59 @@ def test_words_are_hidden_where_there_are_no_variables() -> None:
     curtain = Curtain(Redactor())
     assert curtain.code("password = hunter2") == "password = hunter2"
     assert "hunter2" not in curtain.code("export PASSWORD=hunter2") + curtain.code("<X pwd=hunter2>", is_told=True)
+
+
+LOGIN = {"login": ("user", "password", "note"), "look": ("city",)}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "login('bob', 'hunter2')",
+        "login('bob', 'hunter2', 'Rome')",
+        "x = [login(name(1, 2), b'hunter2')]",
+        "login('bob', x or f'{y}hunter2')",
+        "login('bob', ('hunter2'), note='Rome')",
+        "login(\n  'bob',\n  'hunter2'\n)",
+        "login(*['Oslo', 'hunter2'])",
+        "login(*bob, 'hunter2')",
+        "login('bob', x := 'hunter2')",
+        "f'{login(1, \\'hunter2\\')}'",
+        "f\"{login('bob', 'hunter2')}\"",
+        "login ('bob', 'hunter2'",
+        "login(*bob, **{'x': 'hunter2'})",
+        "login('bob', lambda: 'hunter2')",
+        "login('bob', {'Oslo': 'hunter2'})",
+    ],
+)
+def test_a_literal_in_a_secrets_place_is_not_in_the_code(code: str) -> None:
+    """Where a tool is called by its name, what its inputs are called tells which position is a secret's."""
+    text = f"look('Rome', 2)\n{code}\nlook('rest')"
+    record = Trail().append("code", text=Snippet(text, LOGIN), digest="d")
+    assert "hunter2" in Curtain(Redactor()).code(text)
+    assert "hunter2" not in json.dumps(record)
+    assert record["digest"] != "d"
+    assert str(record["text"]).startswith("look('Rome', 2)\n")
+    assert str(record["text"]).endswith("\nlook('rest')")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "login('bob', password)",
+        "login(user='bob', note='Rome')",
+        "login('bob', vault(1), 'Rome')",
+        "login(('bob', 'hunter2')[0])",
+        "login",
+        "mylogin('bob', 'hunter2')",
+        "'login', ('bob', 'hunter2')",
+        "login(user('bob', 'hunter2'), x)",
+    ],
+)
+def test_what_stands_in_other_places_is_recorded(code: str) -> None:
+    """Other positions, keywords and other functions are shown: the positive control."""
+    record = Trail().append("code", text=Snippet(code, LOGIN), digest="d")
+    assert (record["text"], record["digest"]) == (code, "d")
 
 
 @pytest.mark.parametrize("code", ["login('bob', keyword='hunter2')", "passing = 1", "x = {'key': 'v'}", "login('x'"])

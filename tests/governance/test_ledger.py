@@ -17,7 +17,7 @@ from smolagents_hardened.audit.digest import digest, digest_value
 from smolagents_hardened.audit.schema import schema
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.budget import Budget
-from smolagents_hardened.governance.call import ToolCall, ToolOutcome
+from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
 from smolagents_hardened.governance.delegation import Delegation, Grant
 from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.policy import Policy
@@ -54,6 +54,77 @@ def test_an_approval_says_what_was_approved_and_hides_what_the_call_hides() -> N
     assert "hunter2" not in json.dumps(kept)
 
 
+class Stripper:
+    """Takes the password out of a call, then asks; the note stays."""
+
+    def before_tool_call(self, call: ToolCall) -> Decision:
+        """Modify, then ask."""
+        kept = {name: value for name, value in call.arguments.items() if name != "password"}
+        return Decision.ask("?") if kept == call.arguments else Decision.modify(kept)
+
+
+class Asker:
+    """Answers each call by itself, with words that a person would have to hide."""
+
+    def before_tool_call(self, call: ToolCall) -> Decision:
+        """Ask."""
+        return Decision.ask("is hunter2 right?")
+
+
+def test_arguments_without_a_secret_have_one_plain_digest() -> None:
+    """What a hook has stripped of its secret has the digest that anyone can compute, in approval and intent alike,
+    whatever else of the intent is hidden.
+    """
+    with bench(Stripper(), approver=lambda request: True) as made:
+        login(made, user="bob", password="hunter2")
+        kept = records(made)
+    plain = digest("login", {"user": "bob"})
+    assert (kept["approval"]["digest"], kept["intent"]["digest"]) == (plain, plain)
+    assert ("keyed" in kept["approval"], "keyed" in kept["intent"]) == (False, False)
+    assert "hunter2" not in json.dumps(kept)
+
+
+@pytest.mark.parametrize("hooks", [[Stripper()], [Stripper(), Asker()]])
+def test_a_secret_that_was_stripped_is_hidden_in_every_record_of_the_call(hooks: list[object]) -> None:
+    """Where the rest of the arguments repeats it, approval and intent hide it alike and have one keyed digest."""
+    with bench(*hooks, approver=lambda request: Decision.allow("hunter2 is fine")) as made:
+        login(made, note="it is hunter2", password="hunter2")
+        kept = list(made.trail.records())
+    told = [record for record in kept if record["kind"] in ("approval", "intent")]
+    assert {(record["kind"], record["keyed"]) for record in told} == {("approval", True), ("intent", True)}
+    assert len({str(record["digest"]) for record in told}) == 1
+    assert len({str(record["arguments"]) for record in told}) == 1
+    assert told[0]["digest"] != digest("login", {"note": "it is hunter2"})
+    assert "hunter2" not in json.dumps(kept)
+
+
+def test_a_refused_call_has_the_digest_that_was_asked_about() -> None:
+    """The record of the refusal can be told to be of what the person has seen."""
+    with bench(Stripper(), approver=lambda request: Decision.deny("not hunter2")) as made:
+        for more in ({}, {"note": "hunter2"}):
+            login(made, user="bob", password="hunter2", **more)
+            kept = records(made)
+            assert kept["approval"]["digest"] == kept["refusal"]["digest"]
+            assert ("keyed" in kept["approval"], "keyed" in kept["refusal"]) == (bool(more), bool(more))
+            assert "hunter2" not in json.dumps(kept)
+
+
+def test_a_secret_that_a_person_wrote_is_hidden_in_the_records_of_the_call() -> None:
+    """Also where a hook takes it away again: it stands in the edit alone."""
+    answers = iter([Decision.modify({"note": "hunter2", "password": "hunter2"}), True])
+    with bench(Stripper(), approver=lambda request: next(answers)) as made:
+        made.governor.serve(tool_call("login", note="x"), lambda given: given, lambda given: f"welcome {given['note']}")
+        kept = list(made.trail.records())
+    assert [record["kind"] for record in kept if record["kind"] != "run"] == [
+        "approval",
+        "approval",
+        "intent",
+        "outcome",
+    ]
+    assert kept[-2]["digest"] == kept[-3]["digest"] != digest("login", {"note": "hunter2"})
+    assert "hunter2" not in json.dumps(kept)
+
+
 def test_an_approval_of_code_has_the_code() -> None:
     """What a person has seen of a snippet is in the record of the answer; a secret in it is not."""
 
@@ -69,6 +140,27 @@ def test_an_approval_of_code_has_the_code() -> None:
         kept = records(made)
     assert kept["approval"]["text"] == kept["code"]["text"]
     assert str(kept["code"]["text"]).startswith("login(password='[redacted ")
+
+
+def test_a_snippet_hides_what_a_tool_calls_a_secret() -> None:
+    """A hook is asked about the whole snippet; the records of it hide what stands in a secret's place."""
+    seen = []
+
+    class Code:
+        def before_tool_call(self, call: ToolCall) -> Decision:
+            return Decision.allow()
+
+        def before_code(self, code: CodeCall) -> Decision:
+            seen.append(code.code)
+            return Decision.ask("?")
+
+    with bench(Code(), approver=lambda request: True) as made:
+        made.governor.judge_code(replace(code_call("login('bob', 'hunter2')"), places={"login": ("user", "password")}))
+        kept = records(made)
+    assert seen == ["login('bob', 'hunter2')"]
+    assert kept["approval"]["text"] == kept["code"]["text"]
+    assert kept["approval"]["digest"] == kept["code"]["digest"]
+    assert str(kept["code"]["text"]).startswith("login('bob', '[redacted ")
 
 
 @pytest.mark.parametrize("error", [ValueError("bad password hunter2"), KeyError("hunter2"), RunStopped("hunter2")])

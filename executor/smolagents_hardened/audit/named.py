@@ -26,8 +26,11 @@ def named(value: object) -> Iterator[tuple[str, object]]:
             items = _items(one)
         except Exception:  # noqa: BLE001  a closed shelf, a dict that another thread changes: plain says so
             items = []
-        yield from ((name, item) for name, item in items if isinstance(name, str))
-        todo += (item for _, item in items if type(item) not in _LEAVES)
+        for name, item in items:
+            if isinstance(name, str):
+                yield name, item
+            if type(item) not in _LEAVES:
+                todo.append(item)
 
 
 def fields(value: object) -> dict[object, object] | None:
@@ -39,9 +42,10 @@ def fields(value: object) -> dict[object, object] | None:
 
 
 def _items(value: object) -> list[tuple[object, object]]:
-    if isinstance(value, Mapping):
-        return list(value.items())
-    found = fields(value)
+    kind = type(value)
+    if kind is dict or (kind is not list and isinstance(value, Mapping)):  # dict and list are most of what there is
+        return list(value.items())  # type: ignore[attr-defined]
+    found = None if kind is list else fields(value)
     if found is not None:
         return list(found.items())
     if isinstance(value, list | tuple | set | frozenset):

@@ -17,6 +17,7 @@ from smolagents_hardened.audit.arrays import Shaped, shaped
 from smolagents_hardened.audit.digest import digest_text, digest_value, type_name
 from smolagents_hardened.audit.named import fields
 from smolagents_hardened.audit.redact import MAX_NUMBER, Curtain, Redactor, escaped, is_unicode
+from smolagents_hardened.audit.snippets import Places
 
 TAG = "$type"
 MAX_INT = 2**53 - 1  # the largest integer of RFC 8785 (I-JSON)
@@ -39,22 +40,25 @@ class Glimpse:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snippet:
-    """Wraps source text: literals that have a secret's name in it are not shown."""
+    """Wraps source text: literals with a secret's name, or in its place in the call of a tool, are not shown."""
 
     code: str
+    places: Places = dataclasses.field(default_factory=dict)
 
 
-def plain(value: object, redactor: Redactor | None = None) -> object:
+def plain(value: object) -> object:
     """Turn any value into JSON that RFC 8785 accepts; never raises for data, whatever its depth, size or
     cycles.
     """
-    return Plainer(None if redactor is None else Curtain(redactor)).convert(value)
+    return Plainer().convert(value)
 
 
 def own(value: object) -> object:
     """What the record says in its own words (ids, digests, names): text is text, and no pattern changes it."""
+    if is_short(value):
+        return value
     if type(value) is str:
-        return value if value.isascii() and len(value) <= MAX_NAME_CHARS else escaped(value[:MAX_NAME_CHARS])
+        return escaped(value[:MAX_NAME_CHARS])
     if type(value) is list and _TEXT.issuperset(map(type, value)):
         return [own(item) for item in value]
     return plain(value)
@@ -74,21 +78,17 @@ def decisions(told: Iterable[Mapping[str, object]], curtain: Curtain) -> list[di
     """What hooks have said, in tables whose keys are the record's own: each of its values has a budget of its own, so
     that a long one does not crowd out what the others have said.
     """
-    made, left = [], MAX_DECISIONS_CHARS
+    made, left = list[dict[str, object]](), MAX_DECISIONS_CHARS
     for one in told:
-        shown: dict[str, object] = {}
+        made.append({})
         for name, value in one.items():
-            if name in OURS:
-                shown[name] = own(value)
+            if name in OURS or (is_short(value) and not curtain.has_work):
+                made[-1][name] = own(value)
                 continue
-            if is_short(value) and not curtain.has_work:
-                shown[name] = value
-                continue
-            chars = min(left, MAX_CHARS)
-            plainer = Plainer(curtain, chars=chars)
-            shown[name] = plainer.convert(value)
-            left -= chars - max(plainer.chars, 0)
-        made.append(shown)
+            plainer = Plainer(curtain, chars=min(left, MAX_CHARS))
+            before = plainer.chars
+            made[-1][name] = plainer.convert(value)
+            left -= before - max(plainer.chars, 0)
     return made
 
 
@@ -145,7 +145,7 @@ class Plainer:
         if kind is Glimpse:
             return Plainer(self._curtain, nodes=40, chars=400, text=400, depth=4).convert(value.value)  # type: ignore[attr-defined]
         if kind is Snippet:
-            return self._text(self._curtain.code(value.code))  # type: ignore[attr-defined]
+            return self._text(self._curtain.code(value.code, value.places))  # type: ignore[attr-defined]
         return self._tagged(value, depth)
 
     def _seen(self, value: float, made: object) -> object:
@@ -165,8 +165,7 @@ class Plainer:
         return {TAG: "omitted", "of": what}
 
     def _text(self, text: str) -> object:
-        if self._curtain.has_work:
-            text = self._curtain.text(text)
+        text = self._curtain.text(text)
         size = len(text)
         if size <= self._text_chars and size <= self.chars:
             self.chars -= size
@@ -177,8 +176,7 @@ class Plainer:
 
     def _piece(self, text: str, limit: int) -> str:
         """So much of a text, of which nothing more has to be told."""
-        text = text[:MAX_PIECE_CHARS]
-        shown = escaped((self._curtain.text(text) if self._curtain.has_work else text)[:limit])
+        shown = escaped(self._curtain.text(text[:MAX_PIECE_CHARS])[:limit])
         self._spend(len(shown))
         return shown
 

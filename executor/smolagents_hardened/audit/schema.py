@@ -18,7 +18,7 @@ _PLAIN_TEXT: dict[str, Any] = {"anyOf": [_TEXT, {"type": "object", "required": [
 _OBJECT: dict[str, Any] = {"type": "object"}
 # One beyond 2**53, which JSON's readers do not agree on, is an object with `$type`.
 _NUMBER: dict[str, Any] = {"anyOf": [{"type": "number"}, {"type": "object", "required": ["$type"]}]}
-_DIGEST: dict[str, Any] = _TEXT  # keyed, and so no plain SHA-256, where a secret was redacted
+_DIGEST: dict[str, Any] = _TEXT  # a plain SHA-256, or a keyed one; see DIGESTS
 
 # Of a question: who may answer, in what time, and what silence means.
 _TERMS: dict[str, Any] = {"approvers": _TEXTS, "timeout_s": {"type": "number"}, "otherwise": _VERDICT}
@@ -211,6 +211,12 @@ OWN = frozenset(
 )
 
 
+# What each digest is of. It is keyed where something of just that is hidden: what a record hides elsewhere does not
+# count, so that one call's arguments have one digest in its approvals, its intent and its refusal.
+DIGESTS = {"digest": frozenset({"arguments", "text"}), "result_digest": frozenset({"result"})}
+_KEYED = "The digest in this record is an HMAC: what it is of is not shown whole. It fits other records of one process."
+
+
 def schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of one line."""
     return {
@@ -226,7 +232,10 @@ def schema() -> dict[str, Any]:
 
 def _kind(kind: str, says: str, fields: dict[str, Any], optional: frozenset[str]) -> dict[str, Any]:
     chain = {"kind": {"const": kind}, "seq": _WHOLE, "time": _TEXT, "prev": _HASH, "hash": _HASH}
-    optional_everywhere = {"sig": {"type": "string", "pattern": "^[0-9a-f]{128}$"}, "keyed": {"const": True}}
+    optional_everywhere = {
+        "sig": {"type": "string", "pattern": "^[0-9a-f]{128}$"},
+        "keyed": {"const": True, "description": _KEYED},
+    }
     return {
         "description": says,
         "properties": {**chain, **optional_everywhere, **fields},

@@ -12,7 +12,7 @@ import errno
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from smolagents_hardened.audit.keeping import INTENTS, Keeping
 from smolagents_hardened.audit.plain import Glimpse, Plainer, decisions, is_short, own
 from smolagents_hardened.audit.record import RESERVED, Sealed, seal, utc
 from smolagents_hardened.audit.redact import Curtain, Redactor
-from smolagents_hardened.audit.schema import OWN
+from smolagents_hardened.audit.schema import DIGESTS, OWN
 from smolagents_hardened.audit.segments import lines, whole
 from smolagents_hardened.audit.shared import SharedFile
 from smolagents_hardened.audit.sign import Head, head_path
@@ -82,13 +82,12 @@ class Trail:
             seq, sha256 = self._chain.seq, self._chain.head
         return Head(seq, sha256) if signer is None else signer.head(seq, sha256)
 
-    def append(self, kind: str, hiding: Mapping[str, object] | None = None, /, **fields: object) -> dict[str, object]:
+    def append(self, kind: str, hiding: Collection[object] = (), /, **fields: object) -> dict[str, object]:
         """Write one record and return it as written; values are made plain, bounded and redacted first. What is secret
         in `hiding` is not shown in this record either.
 
-        Where something was redacted or left out, fields called `digest` or `..._digest` are keyed too, so that it
-        cannot be guessed from them; the record then says `keyed`. Raises AuditError when it is not written wholly, and
-        when a sink does not take it.
+        The digest of what was redacted or left out is keyed, so that it cannot be guessed from it; the record then
+        says `keyed`. Raises AuditError when it is not written wholly, and when a sink does not take it.
         """
         body = self._plain(kind, fields, hiding)
         with self._lock:
@@ -145,30 +144,23 @@ class Trail:
                 head, path = signer.head(self._chain.seq, self._chain.head), head_path(self.path)
                 head.write(path, is_durable=self.keeping.fsync != "never")
 
-    def _plain(
-        self, kind: str, fields: Mapping[str, object], hiding: Mapping[str, object] | None = None
-    ) -> dict[str, object]:
+    def _plain(self, kind: str, fields: Mapping[str, object], hiding: Collection[object] = ()) -> dict[str, object]:
         if not RESERVED.isdisjoint(fields) or not all(map(str.isascii, fields)):
             raise ValueError(f"names of fields are ASCII, and none of {sorted(RESERVED)}: {sorted(fields)}")
         curtain = Curtain(self._redactor)
-        if hiding is not None:
+        if hiding:
             curtain.seek(hiding)
-            curtain.count = 0
-        body = _converted(fields, curtain)
+        body, partial = _converted(fields, curtain)
         if curtain.is_cut:  # a secret may stand in what was left out, and its text elsewhere
             curtain.seek([value for name, value in fields.items() if name not in OWN and type(value) is not Glimpse])
         if curtain.draw():  # once more: what is hidden in one place may have been shown before
-            body = _converted(fields, curtain)
-        if curtain.count:
-            self._key_digests(body)
+            body, partial = _converted(fields, curtain)
+        for name, of in DIGESTS.items():
+            value = body.get(name)
+            if not of.isdisjoint(partial) and type(value) is str and value.isalnum():  # else it says why it is none
+                body[name], body["keyed"] = self._redactor.keyed(value), True
         body["kind"], body["time"] = kind, utc(self._clock())
         return body
-
-    def _key_digests(self, body: dict[str, object]) -> None:
-        for name, value in body.items():
-            if (name == "digest" or name.endswith("_digest")) and isinstance(value, str) and value.isalnum():
-                body[name] = self._redactor.keyed(value)
-        body["keyed"] = True
 
     def _write(self, body: dict[str, object], *, is_signed: bool = False) -> Sealed:
         """Seal behind the latest record and put it into the file or the memory. The lock is held."""
@@ -255,13 +247,15 @@ class Trail:
         return AuditError(f"audit trail {self.path} could not be {verb}: {error.strerror or error}")
 
 
-def _converted(fields: Mapping[str, object], curtain: Curtain) -> dict[str, object]:
-    body: dict[str, object] = {}
+def _converted(fields: Mapping[str, object], curtain: Curtain) -> tuple[dict[str, object], set[str]]:
+    """The fields as they are written, and the names of those of which something is hidden or left out."""
+    body, partial = dict[str, object](), set[str]()
     for name, value in fields.items():
-        if is_short(value) and (not curtain.has_work or name in OWN):
-            body[name] = value
-        elif name in OWN:
+        before = curtain.count
+        if name in OWN or (is_short(value) and not curtain.has_work):
             body[name] = own(value)
         else:  # a budget for each, so that no argument can crowd out the fields after it
             body[name] = decisions(value, curtain) if name == "decisions" else Plainer(curtain).convert(value)  # type: ignore[arg-type]
-    return body
+        if curtain.count != before:
+            partial.add(name)
+    return body, partial

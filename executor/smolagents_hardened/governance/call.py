@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 FINAL_ANSWER = "final_answer"  # smolagents' own tool, which ends a run
@@ -61,6 +61,8 @@ class CodeCall:
     delegation: tuple[str, ...]
     code: str
     digest: str
+    # What the positional arguments of each tool are called, which tells what literal of the code is a secret.
+    places: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False, compare=False)
     grants: tuple[str, ...] = ()  # ids of the delegations it runs under, outermost first; the governor fills them in
 
 

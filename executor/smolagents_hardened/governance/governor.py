@@ -343,12 +343,10 @@ class Governor:
             prompt = opinion.decision.prompt
             approval = next((one for one in approvals if one.answers(place, prompt, call)), None)
             if approval is None:
-                desk, record = (
-                    case.standing.jurors[place].desk,
-                    partial(self._ledger.approval, call),
-                )
+                desk, record = case.standing.jurors[place].desk, partial(self._ledger.approval, call, judgement.said())
                 approval = desk.ask(judgement.candidate.shown(), opinion, place, record, partial(misfit, check))
                 approvals.append(approval)
+                judgement.answers.append(approval.decision)
             if approval.decision.verdict is Verdict.RESPOND:
                 decision = approval.decision
             elif approval.decision.verdict is not Verdict.ALLOW:
@@ -360,7 +358,7 @@ class Governor:
         for place, opinion in opinions.items():
             is_asked = opinion.decision.verdict is Verdict.ASK and not opinion.is_shadow
             if is_asked and decision.verdict is Verdict.ALLOW:
-                desk, record = standing.jurors[place].desk, partial(self._ledger.approval, code)
+                desk, record = standing.jurors[place].desk, partial(self._ledger.approval, code, ())
                 decision = desk.ask(code, opinion, place, record).decision
         return decision
 

@@ -64,6 +64,7 @@ class Judgement:
     requested: Mapping[str, object] | None = None  # the snippet's own arguments, once a hook has changed them
     opinions: list[Opinion] = field(default_factory=list)
     asks: dict[int, Opinion] = field(default_factory=dict)  # place of the hook -> its latest ask, of any round
+    answers: list[Decision] = field(default_factory=list)  # of people
     rounds: int = 0
     rehearsed: Facts | None = None  # in place of the call's own, what hooks in shadow see
 
@@ -83,6 +84,14 @@ class Judgement:
         if self.rehearsed is None or not juror.hook.is_shadow():
             return shown
         return shown.with_arguments(shown.arguments, facts=self.rehearsed)
+
+    def said(self) -> list[object]:
+        """Arguments and results as the snippet, the hooks and people have given them so far: what is secret in one of
+        them is told in no record of the call.
+        """
+        decisions = [*(opinion.decision for opinion in self.opinions), *self.answers]
+        parts = [part for one in decisions for part in (one.arguments, one.value) if part is not None]
+        return [self.candidate.call.arguments, self.requested, *parts]
 
     @property
     def is_refused(self) -> bool:

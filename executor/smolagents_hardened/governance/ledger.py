@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -31,7 +31,6 @@ class Ledger:
     run: str
     # What is on record of each hook, as long as it is in use by anybody: digest, error, whether in shadow.
     _versions: WeakKeyDictionary[NamedHook, _Version] = field(default_factory=WeakKeyDictionary)
-    _hiding: set[str] = field(default_factory=set)  # ids of calls whose intent hides something
 
     def policies(self, hooks: Sequence[NamedHook]) -> bool:
         """Each set of rules that is in force and not yet on record, or that has changed since, or is in shadow now or
@@ -74,34 +73,35 @@ class Ledger:
         self.trail.append(
             "code_refusal" if is_refused else "code",
             **_where(code),
-            text=Snippet(code.code),
+            text=Snippet(code.code, code.places),
             digest=code.digest,
             **_under(code.grants),
             **self._why(opinions, hooks),
             **refusal,
         )
 
-    def approval(self, subject: ToolCall | CodeCall, approval: Approval) -> None:
-        """What a person, or nobody, has answered about what, before anything comes of it ("approval")."""
+    def approval(self, subject: ToolCall | CodeCall, hiding: Collection[object], approval: Approval) -> None:
+        """What a person, or nobody, has answered about what, before anything comes of it ("approval"). What is secret
+        in `hiding` is hidden, as in the other records of the call.
+        """
         about: dict[str, object] = {"run": subject.run, "digest": subject.digest}
         if isinstance(subject, ToolCall):
             about |= {"call": subject.call_id, "tool": subject.tool, "arguments": dict(subject.arguments)}
         else:
-            about["text"] = Snippet(subject.code)
-        self.trail.append("approval", **about, **_under(subject.grants), **approval.told())
+            about["text"] = Snippet(subject.code, subject.places)
+        self.trail.append("approval", hiding, **about, **_under(subject.grants), **approval.told())
 
     def refusal(self, judgement: Judgement, hooks: Sequence[NamedHook]) -> None:
         """A call that is not made under these hooks, and why."""
         refused = _refused(judgement.decision, judgement.candidate.call.grants)
-        self.trail.append("refusal", **self._call(judgement, hooks), **refused)
+        self.trail.append("refusal", judgement.answers, **self._call(judgement, hooks), **refused)
 
     def intent(self, judgement: Judgement, hooks: Sequence[NamedHook]) -> None:
         """A call that is about to be made under these hooks, or answered by one of them."""
-        record = self.trail.append("intent", **self._call(judgement, hooks), effect=judgement.decision.verdict.value)
-        if "keyed" in record:
-            self._hiding.add(judgement.candidate.call.call_id)
+        effect = judgement.decision.verdict.value
+        self.trail.append("intent", judgement.answers, **self._call(judgement, hooks), effect=effect)
 
-    def outcome(self, call: ToolCall, aftermath: Aftermath, rehearsed: Aftermath | None = None) -> None:
+    def outcome(self, judgement: Judgement, aftermath: Aftermath, rehearsed: Aftermath | None = None) -> None:
         """What came of a call whose intent is on record; and what else hooks in shadow would have made of it."""
         outcome = aftermath.outcome
         more: dict[str, object] = {}
@@ -113,15 +113,13 @@ class Ledger:
         if rehearsed is not None and rehearsed is not aftermath:
             shadow = _made_of(rehearsed, rehearsed.outcome.labels - outcome.labels)
             more |= {"shadow": shadow} if shadow else {}
-        self._conclude(call, outcome, more)
+        self._conclude(judgement, outcome, more)
 
-    def _conclude(self, call: ToolCall, outcome: ToolOutcome, more: Mapping[str, object]) -> None:
-        micros = round(outcome.duration_s * 1e6)
+    def _conclude(self, judgement: Judgement, outcome: ToolOutcome, more: Mapping[str, object]) -> None:
+        call, micros = judgement.candidate.call, round(outcome.duration_s * 1e6)
         ids = {"run": call.run, "call": call.call_id, "tool": call.tool, **_under(call.grants)}
-        hiding = call.arguments if call.call_id in self._hiding else None
-        self._hiding.discard(call.call_id)
         try:
-            self.trail.append("outcome", hiding, **ids, status=outcome.status, duration_us=micros, **more)
+            self.trail.append("outcome", judgement.said(), **ids, status=outcome.status, duration_us=micros, **more)
         except AuditError as error:
             done = "was answered by a hook" if outcome.status == "responded" else "HAS RUN"
             raise AuditError(

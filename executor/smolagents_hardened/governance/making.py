@@ -93,7 +93,7 @@ class Maker:
                 ended = PermissionError(f"{error.reason}. Its work has ended; yours has not")
                 return self.conclude(case, outcome("error", error=ended), ended)
             status = "stopped" if isinstance(error, RunStopped) else "interrupted"
-            self.ledger.outcome(case.call, Aftermath(outcome(status, error=error)))
+            self.ledger.outcome(case.judgement, Aftermath(outcome(status, error=error)))
             raise
         return self.conclude(case, outcome("ok", value), None)
 
@@ -114,13 +114,13 @@ class Maker:
                 rehearsed = _rehearsed(case, aftermath)
         except (KeyboardInterrupt, SystemExit) as interrupt:
             stop = RunStopped(type(interrupt).__name__)
-            self.ledger.outcome(case.call, Aftermath(outcome, stop=stop))
+            self.ledger.outcome(case.judgement, Aftermath(outcome, stop=stop))
             raise
         final = aftermath.outcome
         # Marked before anything is given back: a result without its label must not exist for a moment.
         if final.labels:
             case.standing.mark(final.labels)
-        self.ledger.outcome(case.call, aftermath, rehearsed)
+        self.ledger.outcome(case.judgement, aftermath, rehearsed)
         if aftermath.stop is not None:
             raise aftermath.stop
         if aftermath.refused is not None:
