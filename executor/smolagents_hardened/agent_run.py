@@ -1,8 +1,8 @@
-"""Stands in the place of one agent's `run`, `interrupt` and last word: when a run begins, when it is over, and why.
+"""Stands in the place of an agent's `run`, `interrupt`, last word and ends of steps: when a run begins and ends, why.
 
 One for each agent, however many govern it. smolagents tells of steps only: a run that fails, is stopped, is interrupted
-between two steps, or is given up half way has no last step. And it keeps every callback for good, so there is one here,
-for whoever follows the agent just now.
+between two steps, or is given up half way has no last step. And it tells no callback of a step for which an earlier one
+has raised, and keeps every callback for good.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class AgentRun:
             "run": self,
             "interrupt": self.interrupt,
             "provide_final_answer": self.last_word,
+            "_finalize_step": self.finalize,
             "__reduce_ex__": self._refuse_copy,
         }
-        agent.step_callbacks.register(MemoryStep, self._step_is_over)
 
     @property
     def is_on(self) -> bool:
@@ -137,6 +137,18 @@ class AgentRun:
         served = judge.answer(message.content)
         message.content = served.value if isinstance(served, Value) else served.message
         return message
+
+    def finalize(self, step: MemoryStep) -> None:
+        """In the place of `agent._finalize_step`, which calls the step callbacks. Whatever one of them raises, the step
+        is charged, and what has ended the run ends it.
+        """
+        try:
+            type(self.agent)._finalize_step(self.agent, step)
+        finally:
+            if self.dispatcher is not None:
+                self.dispatcher.step_is_over(step)
+            for follower in self.followers:
+                follower.step_is_over(step)
 
     def refuse_left(self) -> None:
         """For what nobody governs. Raises HardenedError within a run that began governed: it must not go on without."""
@@ -212,14 +224,6 @@ class AgentRun:
         if not any(reason in str(getattr(step, "error", "")) for step in steps[-2:]):
             now = time.time()
             steps.append(ActionStep(step_number=self.agent.step_number, timing=Timing(now, now), error=error))
-
-    def _step_is_over(self, step: MemoryStep, agent: object, **_context: Any) -> None:
-        if agent is not self.agent:  # a copy, which shares its original's callbacks
-            return
-        if self.dispatcher is not None:
-            self.dispatcher.step_is_over(step)
-        for follower in self.followers:
-            follower.step_is_over(step)
 
     def _refuse_copy(self, _protocol: object) -> NoReturn:
         """What `copy` and `pickle` call: a copy would run the original, with its tools."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from smolagents import ActionStep, CodeAgent, ToolCallingAgent, tool
 from smolagents.local_python_executor import InterpreterError
-from tests.parity.conftest import TOUCHED, MakeAgent, touch
+from tests.parity.conftest import TOUCHED, MakeAgent, named, touch
 from tests.support.backends import backend
 from tests.support.models import CallModel, CodeModel
 
@@ -60,6 +60,29 @@ def test_an_error_beside_it_does_not_hide_it() -> None:
         agent.model = caller("a").model
         assert agent.run("again") == "over"
     assert [step.error for step in agent.memory.steps if isinstance(step, ActionStep)] == [None] * 3
+
+
+@pytest.mark.parametrize("stopped", ["alone", "below a manager", "nobody"])
+def test_a_step_callback_that_raises_does_not_hide_it(make_agent: MakeAgent, stopped: str) -> None:
+    """Its error is the run's only where nothing has stopped that; what the model used is on record all the same."""
+
+    def broken(step: ActionStep, agent: object = None) -> None:
+        raise LookupError("a bug in the user's callback")
+
+    options = {"governance": hook}
+    what = "fine" if stopped == "nobody" else "stop"
+    agent = worker = make_agent(
+        CodeModel(f"touch('{what}')"), (touch,), {} if stopped == "below a manager" else options,
+        step_callbacks=[broken], **named("worker"),
+    )  # fmt: skip
+    if stopped == "below a manager":
+        code = "try:\n    worker('go')\nexcept Exception:\n    pass"
+        agent = make_agent(CodeModel(code, "final_answer(1)"), (), options, managed_agents=[worker])
+    with pytest.raises(LookupError if stopped == "nobody" else RunStopped):
+        agent.run("go")
+    told = [str(step.error) for step in worker.memory.steps if isinstance(step, ActionStep)]
+    assert (TOUCHED, told) == ((["fine"], []) if stopped == "nobody" else ([], ["enough"]))
+    assert [record["kind"] for record in worker.python_executor.trail.records()].count("usage") == 1
 
 
 def test_the_stop_of_a_call_by_hand_is_no_later_steps(make_agent: MakeAgent) -> None:
