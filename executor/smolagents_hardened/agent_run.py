@@ -213,8 +213,8 @@ class AgentRun:
             why = follower.ended()
             if why is not None and why.error is None:
                 made = AgentInterrupted(why.reason, self.agent.logger)
-                follower.interrupted(made)
                 self._remember(made, why.reason)
+                follower.interrupted(made)
                 return made
         return None
 

@@ -15,7 +15,7 @@ from smolagents.memory import MemoryStep, PlanningStep
 from smolagents.utils import AgentError
 
 from smolagents_hardened.agent_run import AgentInterrupted, StoppedError, run_of
-from smolagents_hardened.errors import RunStopped
+from smolagents_hardened.errors import AuditError, RunStopped
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.latch import Ended, Latch, ended, is_in_force
 from smolagents_hardened.governance.served import Value
@@ -75,11 +75,15 @@ class AgentSteps:
         """Charge its tokens, and where it was the run's last one by force, say why and end the run."""
         if not isinstance(step, ActionStep | PlanningStep) or not self.is_meant():
             return
-        self._governor.spend(self._name, _tokens(step.token_usage))
+        is_answered, left = getattr(step, "is_final_answer", False), None
+        try:
+            self._governor.spend(self._name, _tokens(step.token_usage))
+            if not is_answered and isinstance(self._agent, ToolCallingAgent):
+                left = self._governor.leave_ended()  # it has no snippet that would be refused
+        except AuditError as error:
+            self.latch.fail(error)  # of what has ended the run the first stays
         self._show(step)
-        why, is_answered = self.ended(), getattr(step, "is_final_answer", False)
-        if why is None and not is_answered and isinstance(self._agent, ToolCallingAgent):
-            why = self._governor.leave_ended()  # it has no snippet that would be refused
+        why = self.ended() or left
         if why is not None and (why.error is not None or not is_answered):
             self._end_run(step, why)
 
@@ -113,20 +117,23 @@ class AgentSteps:
     def _end_run(self, step: ActionStep | PlanningStep, why: Ended) -> None:
         """Say why in the step's memory and in the trail, where what has cut the step short has not, and raise it."""
         error = why.error or AgentInterrupted(why.reason, self._agent.logger)
-        is_told = why.reason in str(getattr(step, "error", ""))
+        is_untold = isinstance(error, AgentError) and why.reason not in str(getattr(step, "error", ""))
         if isinstance(error, RunStopped) and isinstance(step, ActionStep):
             step.error = StoppedError(error)
             step.observations = "Execution logs:\n" + self.logs() if self.logs() else step.observations
-        elif isinstance(error, AgentError) and not is_told:
-            self.interrupted(error)
-            if isinstance(step, ActionStep):
-                step.error = error
+        elif is_untold and isinstance(step, ActionStep):
+            step.error = error
         # On its way already, or a person's own way out. (What somebody handles far outside is seen here as well.)
         on_its_way = sys.exception()
-        if on_its_way is error or isinstance(on_its_way, KeyboardInterrupt | SystemExit | GeneratorExit):
-            return
-        self._agent.memory.steps.append(step)  # as smolagents would do next
-        raise error
+        is_raised = on_its_way is not error and not isinstance(
+            on_its_way, KeyboardInterrupt | SystemExit | GeneratorExit
+        )
+        if is_raised:
+            self._agent.memory.steps.append(step)  # as smolagents would do next
+        if is_untold:
+            self.interrupted(error)
+        if is_raised:
+            raise error
 
 
 def _tokens(usage: Any) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,41 @@ def test_a_broken_trail_ends_the_run(make_agent: MakeAgent, tmp_path: Path, kind
         with pytest.raises(AuditError), govern(agent, cut, audit=str(place)):
             agent.run("go")
     assert TOUCHED == []
+
+
+@pytest.mark.parametrize("kind", ["fine", "has run", "stopped", "used tokens"])
+def test_a_trail_that_stays_broken_hides_nothing(make_agent: MakeAgent, tmp_path: Path, kind: str) -> None:
+    """The record of the step's tokens fails as well; the run ends in what has ended it first, and memory has the step."""
+    place = tmp_path / "audit.jsonl"
+
+    @tool
+    def lose() -> str:
+        """Loses the trail."""
+        if kind == "has run":
+            place.unlink()
+        return "done"
+
+    def after(step: ActionStep, agent: object = None) -> None:
+        if kind in ("stopped", "used tokens"):
+            place.unlink()
+
+    code = {"fine": "final_answer(lose())", "stopped": "touch('stop')"}.get(kind, "lose()")
+    options = {"governance": hook, "audit": str(place)}
+    agent = make_agent(CodeModel(code), (touch, lose), options, step_callbacks=[after])
+    if kind == "fine":
+        assert agent.run("go") == "done"
+        return
+    expected, told, kept = {
+        "has run": (AuditError, "HAS RUN", "HAS RUN"),
+        "stopped": (RunStopped, "enough", "enough"),
+        "used tokens": (AuditError, "could not be written", "None"),
+    }[kind]
+    with pytest.raises(expected, match=told):
+        agent.run("go")
+    steps = [step for step in agent.memory.steps if isinstance(step, ActionStep)]
+    assert [kept in str(step.error) for step in steps] == [True]
+    with suppress(AuditError):
+        agent.python_executor.close()
 
 
 @pytest.mark.parametrize("is_broken", [True, False])
