@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, NoReturn, Protocol
 from weakref import ref
 
@@ -60,7 +60,7 @@ class Follower(Protocol):
 
 
 class AgentRun:
-    """Made by `run_of`. `is_on` while a run goes on; one that is given up half way, until its generator is closed."""
+    """Made by `run_of`. `is_on` while a run goes on; one given up half way, until its generator is closed."""
 
     def __init__(self, agent: MultiStepAgent) -> None:
         self.agent = agent
@@ -75,6 +75,10 @@ class AgentRun:
             "_finalize_step": self.finalize,
             "__reduce_ex__": self._refuse_copy,
         }
+
+    @property
+    def _who(self) -> str:
+        return f"agent {self.agent.name or 'agent'!r}"
 
     @property
     def is_on(self) -> bool:
@@ -109,7 +113,9 @@ class AgentRun:
         with self._failing(run):
             result = type(self.agent).run(self.agent, *args, **kwargs)
         if isinstance(result, Generator):
-            return self._streamed(result, run)
+            stream = self._streamed(result, run)
+            next(stream)  # begun, so that it ends the run even if it is closed or dropped before its first step
+            return stream
         self._end(run)
         return result
 
@@ -154,15 +160,19 @@ class AgentRun:
         """For what nobody governs. Raises HardenedError within a run that began governed: it must not go on without."""
         if self.is_on and self._is_followed:
             raise HardenedError(
-                f"agent {self.agent.name or 'agent'!r}: what governed this run was closed while it went on;"
-                " nothing more is done in it"
+                f"{self._who}: what governed this run was closed while it went on; nothing more is done in it"
             )
 
-    def _streamed(self, steps: Generator[Any, None, Any], run: object) -> Generator[Any, None, Any]:
-        with self._failing(run):
-            result = yield from steps
+    def _streamed(self, steps: Generator[Any, None, Any], run: object) -> Generator[Any, None, None]:
+        with self._failing(run), closing(steps):
+            yield None
+            with suppress(StopIteration):
+                while True:
+                    yield next(steps) if run is self.run else steps.throw(self._superseded())
         self._end(run)
-        return result
+
+    def _superseded(self) -> HardenedError:
+        return HardenedError(f"{self._who}: another run of it has begun, so that nothing more is done in this one")
 
     def _begin(self, task: str) -> object:
         if self.is_on:  # one that was given up half way
@@ -227,9 +237,7 @@ class AgentRun:
 
     def _refuse_copy(self, _protocol: object) -> NoReturn:
         """What `copy` and `pickle` call: a copy would run the original, with its tools."""
-        raise ConfigError(
-            f"agent {self.agent.name or 'agent'!r} is governed and cannot be copied: make another agent, and govern it"
-        )
+        raise ConfigError(f"{self._who} is governed and cannot be copied: make another agent, and govern it")
 
 
 class AgentInterrupted(AgentError):  # type: ignore[misc]  # smolagents ships no types

@@ -6,6 +6,7 @@ import copy
 import gc
 import threading
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -138,6 +139,67 @@ def test_a_run_that_failed_is_over(make_agent: MakeAgent, who: str) -> None:
         agent.run("go")
     (agent if who == "agent" else agent.python_executor).interrupt("too late")
     assert agent.python_executor("1 + 1").output == 2
+
+
+def to_first_step(stream: Iterator[object]) -> None:
+    """Take what comes until a step is over."""
+    next(step for step in stream if isinstance(step, ActionStep))
+
+
+@pytest.mark.parametrize("is_governed", [True, False])
+def test_a_governed_run_that_another_one_replaced_does_not_go_on(is_governed: bool) -> None:
+    """Taken up again, a stream whose governor was closed makes no call, though the run between had none; else it does."""
+    act = Act()
+    agent = caller([("act", {"text": "1"})], [("act", {"text": "2"})], OVER, tools=(act,))
+    governed = govern(agent)
+    if not is_governed:
+        governed.close()
+    stream = agent.run("one", stream=True)
+    to_first_step(stream)
+    governed.close()
+    first, agent.model = agent.model, caller(OVER).model
+    assert agent.run("two", reset=False) == "over"
+    agent.model = first
+    if is_governed:
+        with pytest.raises(HardenedError, match="another run"):
+            list(stream)
+    else:
+        list(stream)
+    assert act.got == (["1"] if is_governed else ["1", "2"])
+
+
+@pytest.mark.parametrize("is_between", [True, False])
+def test_an_interrupted_run_that_another_one_replaced_does_not_go_on(make_agent: MakeAgent, is_between: bool) -> None:
+    """Neither from where a step was over nor from the middle of one, before its code has run."""
+    model = CodeModel("touch('1')", "touch('2')")
+    agent = make_agent(model, (touch,))
+    stream = agent.run("one", stream=True)
+    to_first_step(stream)
+    if not is_between:
+        next(stream)  # the code of the second step is on its way
+    agent.interrupt("enough")
+    agent.model = CodeModel("final_answer('two')")
+    assert agent.run("two", reset=False) == "two"
+    agent.model = model
+    with pytest.raises(HardenedError, match="another run"):
+        list(stream)
+    assert TOUCHED == ["1"]
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_stream_that_was_never_begun_is_over(make_agent: MakeAgent, is_closed: bool) -> None:
+    """Closed or dropped before its first step, it keeps no interrupt for a snippet by hand, and nothing on its agent."""
+    agent = make_agent(CodeModel())
+    executor = agent.python_executor
+    stream = agent.run("go", stream=True)
+    if is_closed:
+        stream.close()
+    else:
+        del stream
+    executor.interrupt("stale")
+    assert executor("2").output == 2
+    executor.close()
+    assert MARKS & vars(agent).keys() == set()
 
 
 def test_nothing_stays_on_an_agent_whose_run_was_stopped() -> None:
