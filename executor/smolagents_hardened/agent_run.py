@@ -212,11 +212,11 @@ class AgentRun:
         self.let_go()
 
     def _explained(self, error: BaseException) -> AgentInterrupted | None:
-        """What is to be raised for smolagents' own "Agent interrupted.", which it raises between two steps. A stop that
-        has ended no step is remembered, too.
+        """What is to be raised for smolagents' own "Agent interrupted.", which it raises between two steps. What has
+        ended a plan, or no step, is remembered, too.
         """
-        if isinstance(error, RunStopped):
-            self._remember(StoppedError(error), error.reason)
+        if isinstance(error, RunStopped | AgentInterrupted):
+            self._remember(StoppedError(error) if isinstance(error, RunStopped) else error, error.reason)
         if not isinstance(error, AgentError) or isinstance(error, AgentInterrupted) or not self.agent.interrupt_switch:
             return None
         for follower in self.followers:
@@ -245,6 +245,7 @@ class AgentInterrupted(AgentError):  # type: ignore[misc]  # smolagents ships no
 
     def __init__(self, reason: str, logger: Any) -> None:
         super().__init__(f"Agent interrupted: {reason}", logger)
+        self.reason = reason
 
 
 class StoppedError(AgentError):  # type: ignore[misc]  # smolagents ships no types

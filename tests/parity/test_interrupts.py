@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from smolagents import ActionStep, CodeAgent, ToolCallingAgent, tool
+from smolagents.memory import PlanningStep
 from smolagents.utils import AgentError, AgentExecutionError
 from tests.parity.conftest import TOUCHED, MakeAgent, named, touch
-from tests.support.models import CallModel, CodeModel
+from tests.support.models import CallModel, CodeModel, PlanningModel
 
 from smolagents_hardened import Decision, ToolCall, govern
 
@@ -377,6 +378,37 @@ def test_before_the_last_word(make_agent: MakeAgent, kind: str) -> None:
     assert [r["reason"] for r in trail.records() if r["kind"] == "limit"] == [
         "Agent interrupted: the user pressed stop"
     ]
+
+
+@pytest.mark.parametrize("is_interrupted", [True, False])
+@pytest.mark.parametrize("kind", ["code", "calls"])
+def test_while_a_plan_is_written(make_agent: MakeAgent, kind: str, is_interrupted: bool) -> None:
+    """The run ends with the plan, which stays in memory, and with the reason behind it; the model is asked nothing more."""
+    agents: list[Any] = []
+
+    def plans(messages: Any, **options: Any) -> Any:
+        if options.get("stop_sequences") != ["<end_plan>"]:
+            return write(messages, **options)
+        if is_interrupted:
+            agents[0].interrupt("the user pressed stop")
+        return PlanningModel().generate(messages, **options)
+
+    code, calls = CodeModel("final_answer('over')"), CallModel([("final_answer", {"answer": "over"})])
+    model: Any = code if kind == "code" else calls
+    write, model.generate = model.generate, plans
+    if kind == "code":
+        agents.append(make_agent(code, planning_interval=1))
+    else:
+        agents.append(ToolCallingAgent([], calls, verbosity_level=0, planning_interval=1))
+        agents.append(govern(agents[0]))
+    if not is_interrupted:
+        assert agents[0].run("go") == "over"
+        return
+    with pytest.raises(AgentError, match="Agent interrupted: the user pressed stop"):
+        agents[0].run("go")
+    assert [type(step) for step in agents[0].memory.steps[-2:]] == [PlanningStep, ActionStep]
+    assert "the user pressed stop" in str(agents[0].memory.steps[-1].error)
+    assert model.read == []
 
 
 def test_without_a_reason(make_agent: MakeAgent) -> None:
