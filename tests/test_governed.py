@@ -189,14 +189,16 @@ def test_its_own_governor_comes_first() -> None:
 
 
 def test_a_run_does_not_go_on_without_a_governor() -> None:
-    """What began governed ends when the governor is closed; the next run is the agent's own."""
+    """What began governed ends when the governor is closed: no call, no word of its model; the next is the agent's own."""
     act = Act()
-    agent = caller([("act", {"text": "a"})], [("act", {"text": "b"})], [("act", {"text": "c"})], OVER, tools=(act,))
+    agent = caller([("act", {"text": "a"})], [("act", {"text": "c"})], OVER, tools=(act,))
     governed = govern(agent)
     steps = agent.run("go", stream=True)
     while not act.got:
         next(steps)
     governed.close()
+    with pytest.raises(HardenedError, match="closed while it went on"):
+        agent.execute_tool_call("act", {"text": "b"})
     with pytest.raises(HardenedError, match="closed while it went on"):
         list(steps)
     assert act.got == ["a"]

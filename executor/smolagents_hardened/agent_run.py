@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 from weakref import ref
 
 from smolagents import ActionStep, MultiStepAgent
-from smolagents.memory import MemoryStep
+from smolagents.memory import MemoryStep, PlanningStep
 from smolagents.monitoring import Timing
 from smolagents.utils import AgentError
 
@@ -96,8 +96,10 @@ class AgentRun:
         vars(self.agent).update(self._marks)
 
     def leave(self, follower: Follower) -> None:
-        """Tell it nothing any more. Idempotent."""
+        """Tell it nothing any more. Idempotent. A run that nobody follows asks its model nothing more."""
         self._followers = [ref(one) for one in self.followers if one is not follower]
+        if self.is_on and not self.followers:
+            type(self.agent).interrupt(self.agent)
         self.let_go()
 
     def let_go(self) -> None:
@@ -155,6 +157,8 @@ class AgentRun:
                 self.dispatcher.step_is_over(step)
             for follower in self.followers:
                 follower.step_is_over(step)
+        if isinstance(step, PlanningStep) and not self.followers:
+            self.refuse_left()  # smolagents looks before a plan, and not behind it
 
     def refuse_left(self) -> None:
         """For what nobody governs. Raises HardenedError within a run that began governed: it must not go on without."""
@@ -226,6 +230,8 @@ class AgentRun:
                 self._remember(made, why.reason)
                 follower.interrupted(made)
                 return made
+        if not self.followers:
+            self.refuse_left()
         return None
 
     def _remember(self, error: AgentError, reason: str) -> None:

@@ -66,9 +66,10 @@ def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
             f"this executor belongs to agent {hardened.agent_name!r}, and would judge its calls as those of {name!r}:"
             " give each agent an executor of its own"
         )
-    for earlier in run_of(agent).followers:  # ours, or of an executor that it had before
-        earlier.close()
+    earlier = run_of(agent).followers  # ours, or of an executor that it had before
     hardened.serve_agent(agent, name, AgentSteps(agent, hardened.governor, name))
+    for one in earlier:
+        one.close()
 
 
 def hardened_agent(*args: Any, executor: HardenedExecutor, **kwargs: Any) -> CodeAgent:

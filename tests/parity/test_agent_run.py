@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
+from typing import Any
 
 import pytest
 from smolagents import ActionStep, CodeAgent, ToolCallingAgent, tool
+from smolagents.memory import PlanningStep
 from smolagents.utils import AgentError
 from tests.parity.conftest import TOUCHED, MakeAgent, named, touch
-from tests.support.models import CallModel, CodeModel
+from tests.support.models import CallModel, CodeModel, PlanningModel
 from tests.test_governed import OVER, Act, caller, clerk
 
 from smolagents_hardened import (
@@ -396,6 +398,35 @@ def test_no_last_word_without_a_judge(make_agent: MakeAgent, is_closed: bool) ->
             agent.run("go")
     else:
         assert "hello" in agent.run("go")
+
+
+@pytest.mark.parametrize(("when", "asked"), [("plan", 0), ("model", 1), ("step", 1), ("answer", 2), ("never", 2)])
+def test_a_run_whose_executor_is_closed_asks_its_model_nothing_more(
+    make_agent: MakeAgent, when: str, asked: int
+) -> None:
+    """Closed while its model writes or between two steps, it ends with an error that says so; its answer stands."""
+
+    def closing(now: str) -> None:
+        if now == when:
+            agent.python_executor.close()
+
+    class Closed(PlanningModel):
+        def generate(self, *args: Any, **options: Any) -> Any:
+            closing("model")
+            return super().generate(*args, **options)
+
+    def closes(step: Any, agent: object = None) -> None:
+        closing("plan" if isinstance(step, PlanningStep) else "answer" if step.is_final_answer else "step")
+
+    callbacks = {PlanningStep: closes, ActionStep: closes}
+    model = Closed("touch('x')", "final_answer(1)")
+    agent = make_agent(model, (touch,), planning_interval=None if when == "model" else 9, step_callbacks=callbacks)
+    if when in ("answer", "never"):
+        assert agent.run("go") == 1
+    else:
+        with pytest.raises(HardenedError, match="was closed while it went on"):
+            agent.run("go")
+    assert (len(model.read), TOUCHED) == (asked, ["x"] if when in ("step", "answer", "never") else [])
 
 
 def test_an_executor_that_was_closed_is_out_of_the_way(backend_name: str) -> None:
