@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 from smolagents import ActionStep, MultiStepAgent, ToolCallingAgent
 from smolagents.memory import MemoryStep, PlanningStep
 from smolagents.utils import AgentError
 
 from smolagents_hardened.agent_run import AgentInterrupted, StoppedError, run_of
-from smolagents_hardened.errors import AuditError, RunStopped
+from smolagents_hardened.errors import AuditError, ConfigError, RunStopped
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.latch import Ended, Latch, ended, is_in_force
 from smolagents_hardened.governance.served import Value
@@ -35,6 +36,7 @@ class AgentSteps:
         self._name = name
         self._begins = begins
         self._own = Latch()  # a managed agent's: the governor's is that of its manager
+        self.agents: tuple[ref[MultiStepAgent], ...] = ()  # whose steps they have been, one after the other
         self.answer: Callable[[object], Value | Told] = Value  # judges the last word
         self.logs: Callable[[], str] = str
         self.pictures: Callable[[], list[object]] = list  # that the model is to see
@@ -52,8 +54,22 @@ class AgentSteps:
         """Whether a run goes on."""
         return self._run.is_on
 
-    def look(self) -> None:
-        """What somebody calls by hand, while no run is on, is ended by nothing that came before it."""
+    def take_over(self, earlier: AgentSteps | NoSteps) -> None:
+        """In the place of these: a run of their agents is none of the governor's any more, and not to pass for ours."""
+        earlier.close()
+        self.agents = (*[one for one in earlier.agents if one() is not None], ref(self._agent))
+
+    def look(self, state: object = None) -> None:
+        """What somebody calls by hand, while no run is on, is ended by nothing that came before it. Raises ConfigError
+        for the state of an agent that begins a run unseen, since another has taken its executor over, or it another.
+        """
+        for one in self.agents:
+            agent = one()
+            if agent is not None and agent.state is state and self not in run_of(agent).followers:
+                raise ConfigError(
+                    f"agent {agent.name or 'agent'!r} is not attached to this executor any more: call attach(agent), or"
+                    " give it an executor of its own"
+                )
         if not self.is_on:
             self._renew()
 
@@ -134,6 +150,28 @@ class AgentSteps:
             self.interrupted(error)
         if is_raised:
             raise error
+
+
+class NoSteps:
+    """In their place for an executor that was told of no agent: as far as it knows, all is called by hand."""
+
+    is_on = False
+    agents: tuple[ref[MultiStepAgent], ...] = ()
+
+    def __init__(self, governor: Governor) -> None:
+        self._governor = governor
+
+    def look(self, _state: object = None) -> None:
+        """Has a run begun? What has ended the one before, or what somebody ran without one, is over then."""
+        self._governor.latch = Latch()
+        if self._governor.counts_tokens:
+            raise ConfigError(
+                "a budget in tokens, or a price for them, needs to know the agent: call attach(agent), or make it with"
+                " hardened_agent(..., executor=executor) or executor_type='hardened'"
+            )
+
+    def close(self) -> None:
+        """Nobody is told of anything."""
 
 
 def _tokens(usage: Any) -> tuple[int, int] | None:

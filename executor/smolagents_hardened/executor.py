@@ -18,7 +18,7 @@ from smolagents.local_python_executor import CodeOutput, InterpreterError, Pytho
 from smolagents.utils import truncate_content
 
 from smolagents_hardened import config
-from smolagents_hardened.agent_steps import AgentSteps
+from smolagents_hardened.agent_steps import AgentSteps, NoSteps
 from smolagents_hardened.at_work import AT_WORK, at_work
 from smolagents_hardened.audit.digest import digest_text
 from smolagents_hardened.backends.base import Backend, Box, Manifest
@@ -31,14 +31,13 @@ from smolagents_hardened.errors import (
     AuditError,
     BackendError,
     BoxError,
-    ConfigError,
     HardenedError,
     RunStopped,
     WireViolation,
 )
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
-from smolagents_hardened.governance.latch import Latch, ended
+from smolagents_hardened.governance.latch import ended
 from smolagents_hardened.governance.served import code_refusal_text
 from smolagents_hardened.governed import Admission, check
 from smolagents_hardened.host_text import neutral, without_host_paths
@@ -70,8 +69,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     (a hook ended the run), NotEnforced and AuditError. Use it as a context manager or call `cleanup()`.
     """
 
-    agent: object = None  # set by `serve_agent`, and with it:
-    _steps: AgentSteps | None = None
+    agent: object = None  # set by `serve_agent`
 
     def __init__(self, additional_authorized_imports: Sequence[str] = (), logger: Any = None, **options: Any) -> None:
         on_print = options.pop("on_print", None)
@@ -109,6 +107,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             self.governor = self.config.charter.open(self._run_id)
             undo.pop_all()
         self.trail = self.governor.trail
+        self._steps: AgentSteps | NoSteps = NoSteps(self.governor)
         self._caller = Caller(self.governor.loop, self.config.tool_timeouts)
         self._admission = Admission(self.governor, self._caller, self._logger, is_allowed=is_allowed)
         self._toolbox = Toolbox(self.governor, self.config.limits, self._make_call, self._where, self._caller)
@@ -132,7 +131,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def send_variables(self, variables: Mapping[str, object]) -> None:
         """Put variables into the box. Raises ConfigError for a value that cannot cross."""
         self._admission.refuse_closed()
-        self._look()  # an agent that begins a run comes here first
+        self._steps.look(variables)  # an agent that begins a run comes here first
         self._keeper.send(variables)
 
     def __call__(self, code_action: str) -> CodeOutput:
@@ -188,8 +187,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def serve_agent(self, agent: object, name: str, steps: AgentSteps) -> None:
         """The agent, the name under which its calls are judged, and what tells the governor of a run that begins."""
-        if self._steps is not None:
-            self._steps.close()
+        steps.take_over(self._steps)
         self.agent, self._agent, self._steps = agent, name, steps
         steps.answer = lambda text: self._toolbox.answer(name, steps.latch, text)
         steps.logs = lambda: self.state.logs
@@ -205,8 +203,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def close(self) -> None:
         """End the box, the governor and the trail; the executor cannot be used afterwards."""
         self._admission.release()
-        if self._steps is not None:
-            self._steps.close()
+        self._steps.close()
         self.cleanup()
         self.governor.close()
         self._close_backend()
@@ -218,22 +215,10 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     # ---- a step ------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        """Has a run begun? What has ended the one before, or what somebody ran without one, is over then."""
-        if self._steps is not None:
-            self._steps.look()
-            return
-        self.governor.latch = Latch()
-        if self.governor.counts_tokens:
-            raise ConfigError(
-                "a budget in tokens, or a price for them, needs to know the agent: call attach(agent), or make it with"
-                " hardened_agent(..., executor=executor) or executor_type='hardened'"
-            )
-
     def _refuse_to_go_on(self) -> None:
         """smolagents goes on after any Exception of a step: the run of an agent that is not attached ends here."""
         error = sys.exception()
-        if isinstance(error, AuditError) and (self._steps is None or not self._steps.is_on):
+        if isinstance(error, AuditError) and not self._steps.is_on:
             raise RunStopped(f"an audit record could not be written: {error}") from error
 
     def _begin_step(self) -> None:
@@ -241,7 +226,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self._printed.clear()
         self.pictures = []
         self.state.logs = ""
-        self._look()
+        self._steps.look()
 
     def _run(self, code: str, chain: tuple[str, ...]) -> CodeOutput:
         self._code = code

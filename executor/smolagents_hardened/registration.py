@@ -55,7 +55,8 @@ def register(*, untested: bool = False) -> None:
 def attach(agent: Any, executor: HardenedExecutor | None = None) -> None:
     """Tell the executor its agent's name, tasks and tokens; from then on `agent.interrupt(reason)` ends the running
     step as well, and a run that was stopped or interrupted ends with the reason, in its memory, too. Another
-    agent of the same name takes over, and may be taken over from. Raises ConfigError for one of another name.
+    agent of the same name takes over, and may be taken over from; the other one's next run is refused. Raises
+    ConfigError for one of another name.
     """
     hardened = executor if executor is not None else agent.python_executor
     if not isinstance(hardened, HardenedExecutor):

@@ -21,6 +21,7 @@ from tests.support.models import CallModel, CodeModel, PlanningModel
 from tests.test_governed import OVER, Act, caller, clerk
 
 from smolagents_hardened import (
+    ConfigError,
     Decision,
     HardenedError,
     HardenedExecutor,
@@ -361,6 +362,37 @@ def test_an_executor_that_is_handed_to_and_fro(make_agent: MakeAgent) -> None:
     executor.close()
     assert MARKS & vars(agent).keys() == set()
     others.close()
+
+
+@pytest.mark.parametrize("is_attached", [False, True])
+@pytest.mark.parametrize("kind", ["taken over", "moved on"])
+def test_no_run_that_its_executor_is_not_told_of(make_agent: MakeAgent, kind: str, is_attached: bool) -> None:
+    """Whose executor another agent took over, or who took another and comes back, is attached again or refused."""
+    agent, other = make_agent(CodeModel("touch('x')", "final_answer(1)"), (touch,)), make_agent(CodeModel())
+    executor, others = agent.python_executor, other.python_executor
+    if kind == "taken over":
+        attach(other, executor)
+    else:
+        attach(agent, others)
+    if is_attached:
+        attach(agent)
+        assert agent.run("go") == 1
+    else:
+        with pytest.raises(ConfigError, match="not attached to this executor any more"):
+            agent.run("go")
+    assert bool(TOUCHED) is is_attached
+    executor.send_variables({"by": "hand"})
+    assert executor("by").output == "hand"
+    executor.close()
+
+
+def test_a_run_whose_executor_is_taken_over_ends(make_agent: MakeAgent) -> None:
+    """It does not go on as the other agent's, nor uncounted."""
+    agent, other = make_agent(CodeModel("x = 1", "final_answer(x)")), make_agent(CodeModel())
+    agent.step_callbacks.register(ActionStep, lambda step, agent=None: attach(other, agent.python_executor))
+    with pytest.raises(HardenedError, match="was closed while it went on"):
+        agent.run("go")
+    assert len(agent.model.read) == 1
 
 
 def test_an_agent_that_goes_back_to_its_first_executor(make_agent: MakeAgent) -> None:
