@@ -218,8 +218,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
     def _refuse_to_go_on(self) -> None:
         """smolagents goes on after any Exception of a step: the run of an agent that is not attached ends here."""
         error = sys.exception()
-        if isinstance(error, AuditError) and not self._steps.is_on:
+        if self._steps.is_on:
+            return
+        if isinstance(error, AuditError):
             raise RunStopped(f"an audit record could not be written: {error}") from error
+        self._admission.refuse_closed()
 
     def _begin_step(self) -> None:
         self._step += 1

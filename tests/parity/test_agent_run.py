@@ -17,6 +17,7 @@ from smolagents import ActionStep, CodeAgent, ToolCallingAgent, tool
 from smolagents.memory import PlanningStep
 from smolagents.utils import AgentError
 from tests.parity.conftest import TOUCHED, MakeAgent, named, touch
+from tests.support.backends import backend
 from tests.support.models import CallModel, CodeModel, PlanningModel
 from tests.test_governed import OVER, Act, caller, clerk
 
@@ -459,6 +460,28 @@ def test_a_run_whose_executor_is_closed_asks_its_model_nothing_more(
         with pytest.raises(HardenedError, match="was closed while it went on"):
             agent.run("go")
     assert (len(model.read), TOUCHED) == (asked, ["x"] if when in ("step", "answer", "never") else [])
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_so_does_that_of_an_agent_that_is_not_attached(backend_name: str, is_closed: bool) -> None:
+    """It has nobody who ends it between two steps: its next snippet does."""
+    executor = HardenedExecutor(backend=backend(backend_name))
+
+    class Closed(CodeModel):
+        def generate(self, *args: Any, **options: Any) -> Any:
+            if is_closed:
+                executor.close()
+            return super().generate(*args, **options)
+
+    model = Closed("x = 1", "final_answer(x)")
+    agent = CodeAgent([], model, executor=executor, verbosity_level=0)
+    if is_closed:
+        with pytest.raises(HardenedError, match="this is closed"):
+            agent.run("go")
+    else:
+        assert agent.run("go") == 1
+    assert len(model.read) == (1 if is_closed else 2)
+    executor.close()
 
 
 def test_an_executor_that_was_closed_is_out_of_the_way(backend_name: str) -> None:
