@@ -194,6 +194,31 @@ def test_what_does_not_get_as_far_as_a_hook_is_on_record() -> None:
     assert len(str(first)) < 10**5
 
 
+def login(user: str, /, password: str, *rest: str, note: str = "") -> str:
+    """A plain function with something in every kind of place."""
+    return f"{user} {password} {rest} {note}"
+
+
+def test_positions_have_the_names_of_inputs() -> None:
+    """For whoever reads a snippet: of declared inputs as of a plain function's parameters, as far as a position goes."""
+    assert toolbox(search=Search(), login=login, print=print).places == {
+        "search": ("text", "most", "share", "only", "options", "extra"),
+        "login": ("user", "password", "rest"),
+        "print": ("args",),
+    }
+
+
+def test_a_secret_in_its_place_is_hidden_where_a_call_does_not_fit() -> None:
+    """A refused call's positionals have no names on record; what stands where the secret belongs is not shown."""
+    box = toolbox(login=login)
+    box.serve("login", ["bob", "hunter2"], {"user": 1})
+    box.serve("login", ["bob", "hunter2"], {"city": "Rome", "*": 1})
+    box.serve("login", ["bob"], {})
+    records = list(box._governor.trail.records())
+    assert [record["code"] for record in records] == ["invalid_arguments"] * 3
+    assert ("hunter2" in str(records), "bob" in str(records[0]), "Rome" in str(records[1])) == (False, True, True)
+
+
 def test_more_refusals_than_are_written_are_counted() -> None:
     """A loop that probes fills no disk, and does not hide: the end of the step says how many more there were."""
     box = toolbox(search=Search())

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Protocol, Union, get_args, get_origin
 
 from smolagents_hardened.at_work import AT_WORK, at_work
@@ -105,6 +105,13 @@ class Entry:
     inputs: Mapping[str, Mapping[str, Any]] | None  # None: a plain function, bound by its signature
     signature: inspect.Signature | None
     is_open: bool = False  # the tool itself says what it misses
+
+    def places(self) -> tuple[str, ...]:
+        """The names of what can be given by position, in order."""
+        if self.inputs is not None or self.signature is None:
+            return tuple(self.inputs or ())
+        gathered = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
+        return tuple([name for name, one in self.signature.parameters.items() if one.kind not in gathered])
 
     def bind(self, args: list[object], kwargs: dict[str, object]) -> dict[str, object]:
         """Positionals, keywords, or one dict of the inputs, as keywords. Raises TypeError like a Python call."""
@@ -205,6 +212,7 @@ class Serving:
         self._make_call = make_call
         self._where = where
         self._entries: dict[str, Entry] = {}
+        self.places: Mapping[str, tuple[str, ...]] = {}  # what a position means to each tool
         self._refusals = 0  # of this step, before the governor
         self._lock = threading.Lock()
 
@@ -216,6 +224,7 @@ class Serving:
     def replace(self, tools: Mapping[str, Callable[..., object]]) -> None:
         """Offer these tools from now on. Raises ConfigError for a name that is no identifier."""
         self._entries = {name: entry_of(name, tool) for name, tool in tools.items()}
+        self.places = MappingProxyType({name: entry.places() for name, entry in self._entries.items()})
 
     def call(self, tool: str, args: list[object], kwargs: dict[str, object]) -> Value | Told:
         """One call, whole. Raises RunStopped and AuditError; everything else comes back."""
@@ -253,7 +262,9 @@ class Serving:
         if is_written:
             ids = {"call": uuid.uuid4().hex, "delegation": list(AT_WORK.get())}
             given = {} if arguments is None else {"arguments": dict(arguments)}
-            self._record(tool=presentable(tool, 200), code=code, reason=told, **ids, **given)
+            self._record(
+                self._placed(tool, arguments or {}), tool=presentable(tool, 200), code=code, reason=told, **ids, **given
+            )
         return Told(type_name, told)
 
     def end_step(self) -> None:
@@ -262,10 +273,15 @@ class Serving:
             more, self._refusals = self._refusals - MOST_REFUSALS, 0
         if more > 0:
             reason = f"{more} more calls of this step were refused before anybody was asked"
-            self._record(tool="*", code="more_refusals", reason=reason, count=more)
+            self._record({}, tool="*", code="more_refusals", reason=reason, count=more)
 
-    def _record(self, **told: object) -> None:
-        self._governor.trail.append("refusal", **self._where(), **told)
+    def _record(self, hiding: Mapping[str, object], /, **told: object) -> None:
+        self._governor.trail.append("refusal", hiding, **self._where(), **told)
+
+    def _placed(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object]:
+        """The positionals of a call that does not fit, under the names of the places where they stand."""
+        args = arguments.get("*")
+        return dict(zip(self.places.get(tool, ()), args, strict=False)) if isinstance(args, list) else {}
 
     def _owned(self, args: list[object], kwargs: dict[str, object]) -> tuple[list[object], dict[str, object]]:
         """The arguments as the host has them. Raises LookupError for what is another session's."""

@@ -254,6 +254,59 @@ def test_words_are_hidden_where_there_are_no_variables() -> None:
     assert "hunter2" not in curtain.code("export PASSWORD=hunter2") + curtain.code("<X pwd=hunter2>", is_told=True)
 
 
+LOGIN = {"login": ("user", "password", "note"), "look": ("city",)}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "login('bob', 'hunter2')",
+        "login('bob', 'hunter2', 'Rome')",
+        "x = [login(name(1, 2), b'hunter2')]",
+        "login('bob', x or f'{y}hunter2')",
+        "login('bob', ('hunter2'), note='Rome')",
+        "login(\n  'bob',\n  'hunter2'\n)",
+        "login(*['Oslo', 'hunter2'])",
+        "login(*bob, 'hunter2')",
+        "login('bob', x := 'hunter2')",
+        "f'{login(1, \\'hunter2\\')}'",
+        "f\"{login('bob', 'hunter2')}\"",
+        "login ('bob', 'hunter2'",
+        "login(*bob, **{'x': 'hunter2'})",
+        "login('bob', lambda: 'hunter2')",
+        "login('bob', {'Oslo': 'hunter2'})",
+    ],
+)
+def test_a_literal_in_a_secrets_place_is_not_in_the_code(code: str) -> None:
+    """Where a tool is called by its name, what its inputs are called tells which position is a secret's."""
+    text = f"look('Rome', 2)\n{code}\nlook('rest')"
+    record = Trail().append("code", text=Snippet(text, LOGIN), digest="d")
+    assert "hunter2" in Curtain(Redactor()).code(text)
+    assert "hunter2" not in json.dumps(record)
+    assert record["digest"] != "d"
+    assert str(record["text"]).startswith("look('Rome', 2)\n")
+    assert str(record["text"]).endswith("\nlook('rest')")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "login('bob', password)",
+        "login(user='bob', note='Rome')",
+        "login('bob', vault(1), 'Rome')",
+        "login(('bob', 'hunter2')[0])",
+        "login",
+        "mylogin('bob', 'hunter2')",
+        "'login', ('bob', 'hunter2')",
+        "login(user('bob', 'hunter2'), x)",
+    ],
+)
+def test_what_stands_in_other_places_is_recorded(code: str) -> None:
+    """Other positions, keywords and other functions are shown: the positive control."""
+    record = Trail().append("code", text=Snippet(code, LOGIN), digest="d")
+    assert (record["text"], record["digest"]) == (code, "d")
+
+
 @pytest.mark.parametrize("code", ["login('bob', keyword='hunter2')", "passing = 1", "x = {'key': 'v'}", "login('x'"])
 def test_other_code_is_recorded_as_it_is(code: str) -> None:
     """The positive control: names that only look alike change nothing."""

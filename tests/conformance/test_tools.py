@@ -47,6 +47,29 @@ def tooled(executor: HardenedExecutor) -> HardenedExecutor:
     return executor
 
 
+def test_a_secret_given_by_position_is_in_no_record(executor: HardenedExecutor) -> None:
+    """The tool gets it; the snippet's record hides it as the call's does, since it is known which tools there are."""
+    seen = []
+
+    @tool
+    def login(user: str, password: str) -> str:
+        """Logs in.
+
+        Args:
+            user: Who.
+            password: The secret.
+        """
+        seen.append(password)
+        return "welcome"
+
+    executor.send_tools({"login": login})
+    assert executor("login('bob', 'hunter2')").output == "welcome"
+    assert seen == ["hunter2"]
+    records = list(executor.trail.records())
+    assert "hunter2" not in str(records)
+    assert next(str(one["text"]) for one in records if one["kind"] == "code").startswith("login('bob', '[redacted ")
+
+
 @pytest.mark.parametrize(
     "call", ["weather('Paris', 2)", "weather(city='Paris', days=2)", "weather({'city': 'Paris', 'days': 2})"]
 )

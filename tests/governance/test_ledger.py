@@ -17,7 +17,7 @@ from smolagents_hardened.audit.digest import digest, digest_value
 from smolagents_hardened.audit.schema import schema
 from smolagents_hardened.errors import RunStopped
 from smolagents_hardened.governance.budget import Budget
-from smolagents_hardened.governance.call import ToolCall, ToolOutcome
+from smolagents_hardened.governance.call import CodeCall, ToolCall, ToolOutcome
 from smolagents_hardened.governance.delegation import Delegation, Grant
 from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.policy import Policy
@@ -140,6 +140,27 @@ def test_an_approval_of_code_has_the_code() -> None:
         kept = records(made)
     assert kept["approval"]["text"] == kept["code"]["text"]
     assert str(kept["code"]["text"]).startswith("login(password='[redacted ")
+
+
+def test_a_snippet_hides_what_a_tool_calls_a_secret() -> None:
+    """A hook is asked about the whole snippet; the records of it hide what stands in a secret's place."""
+    seen = []
+
+    class Code:
+        def before_tool_call(self, call: ToolCall) -> Decision:
+            return Decision.allow()
+
+        def before_code(self, code: CodeCall) -> Decision:
+            seen.append(code.code)
+            return Decision.ask("?")
+
+    with bench(Code(), approver=lambda request: True) as made:
+        made.governor.judge_code(replace(code_call("login('bob', 'hunter2')"), places={"login": ("user", "password")}))
+        kept = records(made)
+    assert seen == ["login('bob', 'hunter2')"]
+    assert kept["approval"]["text"] == kept["code"]["text"]
+    assert kept["approval"]["digest"] == kept["code"]["digest"]
+    assert str(kept["code"]["text"]).startswith("login('bob', '[redacted ")
 
 
 @pytest.mark.parametrize("error", [ValueError("bad password hunter2"), KeyError("hunter2"), RunStopped("hunter2")])

@@ -17,6 +17,7 @@ from smolagents_hardened.audit.arrays import Shaped, shaped
 from smolagents_hardened.audit.digest import digest_text, digest_value, type_name
 from smolagents_hardened.audit.named import fields
 from smolagents_hardened.audit.redact import MAX_NUMBER, Curtain, Redactor, escaped, is_unicode
+from smolagents_hardened.audit.snippets import Places
 
 TAG = "$type"
 MAX_INT = 2**53 - 1  # the largest integer of RFC 8785 (I-JSON)
@@ -39,9 +40,10 @@ class Glimpse:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snippet:
-    """Wraps source text: literals that have a secret's name in it are not shown."""
+    """Wraps source text: literals with a secret's name, or in its place in the call of a tool, are not shown."""
 
     code: str
+    places: Places = dataclasses.field(default_factory=dict)
 
 
 def plain(value: object, redactor: Redactor | None = None) -> object:
@@ -145,7 +147,7 @@ class Plainer:
         if kind is Glimpse:
             return Plainer(self._curtain, nodes=40, chars=400, text=400, depth=4).convert(value.value)  # type: ignore[attr-defined]
         if kind is Snippet:
-            return self._text(self._curtain.code(value.code))  # type: ignore[attr-defined]
+            return self._text(self._curtain.code(value.code, value.places))  # type: ignore[attr-defined]
         return self._tagged(value, depth)
 
     def _seen(self, value: float, made: object) -> object:

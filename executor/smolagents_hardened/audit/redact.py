@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 from smolagents_hardened.audit import snippets
 from smolagents_hardened.audit.digest import digest_value
 from smolagents_hardened.audit.named import named
+from smolagents_hardened.audit.snippets import Places
 from smolagents_hardened.errors import ConfigError
 
 # A rule: (name of the argument or key, its value) -> is it a secret?
@@ -115,9 +117,11 @@ class Redactor:
         made, count = pattern.subn(lambda match: self.word(match.group(0)), escaped(text))
         return str(made), int(count)
 
-    def may_name(self, code: str) -> bool:
-        """Whether a snippet may have a secret's name in it: cheap, and never wrong with a no."""
-        return bool(self._rules) or (self._by_name and snippets.has_stem(code))
+    def may_name(self, code: str, places: Places) -> bool:
+        """Whether a snippet may have a secret's name, or place, in it: cheap, and never wrong with a no."""
+        if self._rules or (self._by_name and snippets.has_stem(code)):
+            return True
+        return any(tool in code and any(map(self.is_name, names)) for tool, names in places.items())
 
     def is_secret(self, name: str, value: object) -> bool:
         """Whether the value under this name is a secret. A rule that raises says yes: doubt hides."""
@@ -193,11 +197,11 @@ class Curtain:
         self.meet(value)
         return self._redactor.mask(value)
 
-    def code(self, code: str, *, is_told: bool = False) -> str:
+    def code(self, code: str, places: Places = MappingProxyType({}), *, is_told: bool = False) -> str:
         """A snippet, or what an object says of itself, without the literals that have a secret's name."""
-        if not self._redactor.may_name(code):
+        if not self._redactor.may_name(code, places):
             return code
-        return snippets.masked(code, self.is_name, self._word, is_told=is_told)
+        return snippets.masked(code, self.is_name, self._word, places, is_told=is_told)
 
     def seek(self, value: object) -> None:
         """Meet every secret that has a name within it."""

@@ -1,18 +1,17 @@
-"""Secrets in source text: literals that are bound to a secret's name, by keyword, by key or by assignment.
+"""Secrets in source text: literals that are bound to a secret's name, by keyword, by key, by assignment, or by their
+position in the call of a tool (`login("bob", "hunter2")`; under another name, as in `f = login`, it is not known).
 
-`login(password="hunter2")` binds one, `login("hunter2")` does not: what a position means is the tool's matter, and is
-not known where the code is recorded.
-
-The text is read token by token, once, and never parsed to tell where a literal stands: what a model writes need not be
-Python, and must not cost more than its length. What is bound to a secret's name ends with the logical line, within
-brackets with the next comma.
+The text is read token by token, once, and not parsed to tell where a literal stands: what a model writes may be of a
+newer Python than ours, or none; a tree takes hundreds of times its length in memory; and a form of binding that a
+reader of trees forgets would show what it binds, where here every `=` and `:` counts. What is bound to a secret's name
+ends with the logical line, within brackets with the next comma.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from keyword import kwlist
@@ -41,6 +40,8 @@ _WORD = re.compile(r"[^\S\r\n]*+([^\s=,;()\[\]{}<>\"']{1,256}+)(?![^\S\r\n]*+[=(
 _FIELD = re.compile(r"\{((?:[^{}]++|\{[^{}]*+\})*+)\}")  # of an f-string
 _QUOTES = "\"'"
 
+Places = Mapping[str, Sequence[str]]  # name of a tool -> the names of its positional arguments, in order
+
 
 def has_stem(code: str) -> bool:
     """Whether one of the usual names of secrets may stand in it."""
@@ -48,14 +49,16 @@ def has_stem(code: str) -> bool:
     return any(stem in lowered for stem in _STEMS)
 
 
-def masked(code: str, is_secret: Callable[[str], bool], mask: Callable[[str], str], *, is_told: bool = False) -> str:
+def masked(
+    code: str, is_secret: Callable[[str], bool], mask: Callable[[str], str], places: Places, *, is_told: bool = False
+) -> str:
     """The text with every literal under a secret's name replaced by a text literal of what `mask` says of it.
 
     Words without quotes are replaced as well where the text is no Python, and where it `is_told`: what an object says
     of itself has no variables.
     """
     head, rest = code[:MAX_CHARS], code[MAX_CHARS:]
-    scan = _scanned(head, lru_cache(maxsize=4096)(is_secret))
+    scan = _scanned(head, lru_cache(maxsize=4096)(is_secret), places)
     spans = scan.literals
     if scan.words and (is_told or not _is_python(head)):
         spans = sorted(spans + scan.words, key=lambda span: (span[0], -span[1]))
@@ -71,12 +74,12 @@ def masked(code: str, is_secret: Callable[[str], bool], mask: Callable[[str], st
     return "".join(made)
 
 
-def _scanned(code: str, is_secret: Callable[[str], bool]) -> _Scan:
+def _scanned(code: str, is_secret: Callable[[str], bool], places: Places) -> _Scan:
     """Read it; a bracket that is never closed would take in all lines that follow, and is then given up where a line
     begins with a name.
     """
-    scan = _Scan(code, is_secret).run()
-    return scan if len(scan.frames) == 1 else _Scan(code, is_secret, gives_up=True).run()
+    scan = _Scan(code, is_secret, places).run()
+    return scan if len(scan.frames) == 1 else _Scan(code, is_secret, places, gives_up=True).run()
 
 
 def _is_python(code: str) -> bool:
@@ -111,20 +114,29 @@ class _Frame:
     inherited: int = 0
     is_call: bool = False
     hides: int = 0
+    places: Sequence[bool] = ()  # of the arguments of a tool that are to come: whether one is a secret
+    is_placed: bool = False  # the one at hand is, unless it turns out to have a name
     is_named: bool = False  # a secret's name stands before the next sign of binding
     was_named: bool = False
     has_keyword: bool = False  # the next colon belongs to a statement or a lambda
+
+    def next(self) -> None:
+        """What follows is another argument, or item."""
+        self.is_placed, self.places = any(self.places[:1]), self.places[1:]
+        self.hides, self.is_named, self.has_keyword = 2 if self.is_placed else self.inherited, False, False
 
 
 @dataclass(slots=True)
 class _Scan:
     code: str
     is_secret: Callable[[str], bool]
+    places: Places
     gives_up: bool = False
     literals: list[tuple[int, int]] = field(default_factory=list)
     words: list[tuple[int, int]] = field(default_factory=list)
     frames: list[_Frame] = field(default_factory=lambda: [_Frame()])
     _before: str = ""  # kind of the token before
+    _last: str = ""  # the name that was read last
     _is_joined: bool = False  # it was a hidden text: one that follows belongs to it
 
     def run(self) -> _Scan:
@@ -154,11 +166,12 @@ class _Scan:
 
     def _has_secret(self, text: str) -> bool:
         """Whether what fills in a text has one; the numbers there are widths."""
-        scans = [(part, _scanned(part, self.is_secret)) for part in _FIELD.findall(text)]
+        scans = [(part, _scanned(part, self.is_secret, self.places)) for part in _FIELD.findall(text)]
         return any(not _is_number(part[start]) for part, scan in scans for start, _ in scan.literals)
 
     def _name(self, found: re.Match[str]) -> None:
-        top, name = self.frames[-1], found[0]
+        top, self._last = self.frames[-1], found[0]
+        name = self._last
         if name in _KEYWORDS:
             top.has_keyword, top.is_named = True, False
         elif self.is_secret(name[:MAX_NAME_CHARS]):
@@ -172,7 +185,10 @@ class _Scan:
         hides, is_applied = self.frames[-1].hides, self._before in ("name", "close")
         if is_applied:  # what is asked for by a key is not the key: `token = os.environ["API_KEY"]`
             hides = min(hides, 1) if found[0] == "(" else 0
-        self.frames.append(_Frame(hides, is_applied and found[0] == "(", hides))
+        is_call = is_applied and found[0] == "("
+        names = self.places.get(self._last, ()) if is_call and self._before == "name" else ()
+        self.frames.append(_Frame(hides, is_call, hides, [self.is_secret(name) for name in names]))
+        self.frames[-1].next()
 
     def _close(self, _: re.Match[str]) -> None:
         if len(self.frames) > 1:
@@ -182,8 +198,7 @@ class _Scan:
 
     def _comma(self, _: re.Match[str]) -> None:
         if len(self.frames) > 1:
-            top = self.frames[-1]
-            top.hides, top.is_named, top.has_keyword = top.inherited, False, False
+            self.frames[-1].next()
 
     def _bind(self, found: re.Match[str]) -> None:
         top = self.frames[-1]
@@ -192,6 +207,14 @@ class _Scan:
             word = _WORD.match(self.code, found.end())
             if word is not None and word[1] not in kwlist:
                 self.words.append(word.span(1))
+        elif top.is_placed and self._before == "name" and found[0] == "=":
+            top.hides = top.inherited
+
+    def _other(self, found: re.Match[str]) -> None:
+        top = self.frames[-1]
+        is_spread = found[0] == "*" and self._before in ("open", "comma")
+        if is_spread and (top.is_placed or any(top.places)):  # what place anything has from here on is not known
+            top.inherited = top.hides = 2
 
     def _colon(self, found: re.Match[str]) -> None:
         top = self.frames[-1]
@@ -206,4 +229,4 @@ class _Scan:
             self.frames, self._before, self._is_joined = [_Frame()], "", False
 
 
-_KINDS = ("text", "name", "number", "open", "close", "comma", "bind", "colon", "end")
+_KINDS = ("text", "name", "number", "open", "close", "comma", "bind", "colon", "end", "other")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 FINAL_ANSWER = "final_answer"  # smolagents' own tool, which ends a run
@@ -62,6 +62,8 @@ class CodeCall:
     code: str
     digest: str
     grants: tuple[str, ...] = ()  # ids of the delegations it runs under, outermost first; the governor fills them in
+    # The names of each tool's positional arguments: which literal of the code is a secret.
+    places: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

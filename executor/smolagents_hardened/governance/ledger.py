@@ -73,7 +73,7 @@ class Ledger:
         self.trail.append(
             "code_refusal" if is_refused else "code",
             **_where(code),
-            text=Snippet(code.code),
+            text=Snippet(code.code, code.places),
             digest=code.digest,
             **_under(code.grants),
             **self._why(opinions, hooks),
@@ -88,7 +88,7 @@ class Ledger:
         if isinstance(subject, ToolCall):
             about |= {"call": subject.call_id, "tool": subject.tool, "arguments": dict(subject.arguments)}
         else:
-            about["text"] = Snippet(subject.code)
+            about["text"] = Snippet(subject.code, subject.places)
         self.trail.append("approval", hiding, **about, **_under(subject.grants), **approval.told())
 
     def refusal(self, judgement: Judgement, hooks: Sequence[NamedHook]) -> None:
