@@ -238,9 +238,7 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
 
     def _run(self, code: str, chain: tuple[str, ...]) -> CodeOutput:
         self._code = code
-        call = CodeCall(
-            self._run_id, self._step, self._agent, chain, code, digest_text(code), places=self._toolbox.places
-        )
+        call = CodeCall(self._run_id, self._step, self._agent, chain, code, digest_text(code), self._toolbox.places)
         refused = self.governor.judge_code(call)
         if refused is not None:
             raise InterpreterError(self._interrupted() or code_refusal_text(refused))

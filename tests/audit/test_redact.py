@@ -201,6 +201,8 @@ def test_a_secret_is_hidden_in_the_whole_record() -> None:
         "d['api_key'] = 'hunter2'",
         "d = {'api_key': f'hunter2{1}'}",
         "f(token := 'hunter2')",
+        "if token := 'hunter2': pass",
+        "f(lambda: (token := 'hunter2'))",
         "def f(a, *, password='hunter2'): pass",
         "x = f\"{login(password='hunter2')}\"",
         "login(password='hunter2'",

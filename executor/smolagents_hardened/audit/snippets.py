@@ -32,7 +32,7 @@ _TOKEN = re.compile(
     | (?P<gap>[^\S\r\n]++ | \#[^\r\n]*+ | \\\r?\n)
     | (?P<end>[\r\n]++ | ;)
     | (?P<open>[(\[{]) | (?P<close>[)\]}]) | (?P<comma>,)
-    | (?P<compare>[=!<>]=) | (?P<bind>=) | (?P<colon>:)
+    | (?P<compare>[=!<>]=) | (?P<bind>:?=) | (?P<colon>:)
     | (?P<other>.)"""
 )
 # For what is no Python: what stands without quotes behind a sign of binding.

@@ -61,9 +61,9 @@ class CodeCall:
     delegation: tuple[str, ...]
     code: str
     digest: str
-    grants: tuple[str, ...] = ()  # ids of the delegations it runs under, outermost first; the governor fills them in
-    # The names of each tool's positional arguments: which literal of the code is a secret.
+    # What the positional arguments of each tool are called, which tells what literal of the code is a secret.
     places: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False, compare=False)
+    grants: tuple[str, ...] = ()  # ids of the delegations it runs under, outermost first; the governor fills them in
 
 
 @dataclass(frozen=True, slots=True)
