@@ -46,17 +46,19 @@ class Snippet:
     places: Places = dataclasses.field(default_factory=dict)
 
 
-def plain(value: object, redactor: Redactor | None = None) -> object:
+def plain(value: object) -> object:
     """Turn any value into JSON that RFC 8785 accepts; never raises for data, whatever its depth, size or
     cycles.
     """
-    return Plainer(None if redactor is None else Curtain(redactor)).convert(value)
+    return Plainer().convert(value)
 
 
 def own(value: object) -> object:
     """What the record says in its own words (ids, digests, names): text is text, and no pattern changes it."""
+    if is_short(value):
+        return value
     if type(value) is str:
-        return value if value.isascii() and len(value) <= MAX_NAME_CHARS else escaped(value[:MAX_NAME_CHARS])
+        return escaped(value[:MAX_NAME_CHARS])
     if type(value) is list and _TEXT.issuperset(map(type, value)):
         return [own(item) for item in value]
     return plain(value)
@@ -76,21 +78,17 @@ def decisions(told: Iterable[Mapping[str, object]], curtain: Curtain) -> list[di
     """What hooks have said, in tables whose keys are the record's own: each of its values has a budget of its own, so
     that a long one does not crowd out what the others have said.
     """
-    made, left = [], MAX_DECISIONS_CHARS
+    made, left = list[dict[str, object]](), MAX_DECISIONS_CHARS
     for one in told:
-        shown: dict[str, object] = {}
+        made.append({})
         for name, value in one.items():
-            if name in OURS:
-                shown[name] = own(value)
+            if name in OURS or (is_short(value) and not curtain.has_work):
+                made[-1][name] = own(value)
                 continue
-            if is_short(value) and not curtain.has_work:
-                shown[name] = value
-                continue
-            chars = min(left, MAX_CHARS)
-            plainer = Plainer(curtain, chars=chars)
-            shown[name] = plainer.convert(value)
-            left -= chars - max(plainer.chars, 0)
-        made.append(shown)
+            plainer = Plainer(curtain, chars=min(left, MAX_CHARS))
+            before = plainer.chars
+            made[-1][name] = plainer.convert(value)
+            left -= before - max(plainer.chars, 0)
     return made
 
 
@@ -167,8 +165,7 @@ class Plainer:
         return {TAG: "omitted", "of": what}
 
     def _text(self, text: str) -> object:
-        if self._curtain.has_work:
-            text = self._curtain.text(text)
+        text = self._curtain.text(text)
         size = len(text)
         if size <= self._text_chars and size <= self.chars:
             self.chars -= size
@@ -179,8 +176,7 @@ class Plainer:
 
     def _piece(self, text: str, limit: int) -> str:
         """So much of a text, of which nothing more has to be told."""
-        text = text[:MAX_PIECE_CHARS]
-        shown = escaped((self._curtain.text(text) if self._curtain.has_work else text)[:limit])
+        shown = escaped(self._curtain.text(text[:MAX_PIECE_CHARS])[:limit])
         self._spend(len(shown))
         return shown
 

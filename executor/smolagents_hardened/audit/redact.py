@@ -82,8 +82,7 @@ class Redactor:
     """
 
     def __init__(self, rules: Sequence[Rule] = (), *, by_name: bool = True, patterns: Sequence[str] = ()) -> None:
-        self.has_patterns = bool(patterns)
-        self._patterns = _compiled(patterns) if patterns else None
+        self.patterns = _compiled(patterns) if patterns else None
         self._rules = tuple(rules)
         self._by_name = by_name
         self._key = secrets.token_bytes(32)
@@ -106,22 +105,11 @@ class Redactor:
         rules = [lambda name, _: any(fnmatchcase(name.lower(), pattern.lower()) for pattern in names)] if names else []
         return cls(rules, by_name=by_name, patterns=patterns)
 
-    def within(self, text: str) -> tuple[str, int]:
-        """The text with every match of a pattern replaced, and how many there were."""
-        return self.replaced(self._patterns, text)
-
-    def replaced(self, pattern: Any, text: str) -> tuple[str, int]:
-        """The same for a pattern of RE2; None is none."""
-        if pattern is None:
-            return text, 0
-        made, count = pattern.subn(lambda match: self.word(match.group(0)), escaped(text))
-        return str(made), int(count)
-
     def may_name(self, code: str, places: Places) -> bool:
         """Whether a snippet may have a secret's name, or place, in it: cheap, and never wrong with a no."""
         if self._rules or (self._by_name and snippets.has_stem(code)):
             return True
-        return any(tool in code and any(map(self.is_name, names)) for tool, names in places.items())
+        return any(any(map(self.is_name, names)) and tool in code for tool, names in places.items())
 
     def is_secret(self, name: str, value: object) -> bool:
         """Whether the value under this name is a secret. A rule that raises says yes: doubt hides."""
@@ -172,7 +160,7 @@ class Curtain:
     def __init__(self, redactor: Redactor) -> None:
         self.count = 0
         self.is_cut = False
-        self.has_work = redactor.has_patterns
+        self.has_work = redactor.patterns is not None
         self.is_secret = redactor.is_secret
         self.is_name = redactor.is_name
         self._redactor = redactor
@@ -182,15 +170,20 @@ class Curtain:
 
     def text(self, text: str) -> str:
         """The text without what is to be hidden."""
-        text, count = self._redactor.within(text)  # first: a pattern does not fit any more once a part is replaced
-        self.count += count
-        text = escaped(text) if self._long else text
-        for secret in self._long:
-            self.count += secret in text
-            text = text.replace(secret, self._redactor.word(secret))
-        text, count = self._redactor.replaced(self._short, text)
-        self.count += count
+        if self.has_work:
+            text = self._without(self._redactor.patterns, escaped(text))  # first, while what it fits is whole
+            for secret in self._long:
+                self.count += secret in text
+                text = text.replace(secret, self._redactor.word(secret))
+            text = self._without(self._short, text)
         return text
+
+    def _without(self, pattern: Any, text: str) -> str:
+        if pattern is None:
+            return text
+        made, count = pattern.subn(lambda match: self._redactor.word(match.group(0)), text)
+        self.count += count
+        return str(made)
 
     def mask(self, value: object) -> dict[str, object]:
         """What stands in the place of a secret."""
