@@ -30,6 +30,8 @@ def urls(data: bytes) -> None:
     url = read_url(text)
     if url is None:
         return
+    assert "\\" not in text
+    assert "@" not in re.split("[/?#]", text)[2], "a user is no part of what is read"
     for reader in (_urllib3, _httpx, _browser):
         found = reader(text)
         assert found is None or found == (url.scheme, url.host), (text, reader, found, url)
