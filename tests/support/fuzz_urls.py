@@ -17,6 +17,7 @@ _URL_PIECES = (
     "\xad", "'", '"', "*",
 )  # fmt: skip
 _URL_SCHEMES = ("http", "https", "HTTP", "ws", "ftp", "file", "data", "javascript", "")
+_URL_HOSTS = ("example.com", "127.0.0.1", "[::1]", "a", "")
 
 
 def urls(data: bytes) -> None:
@@ -25,7 +26,9 @@ def urls(data: bytes) -> None:
     """
     choices = Choices(data)
     text = choices.pick(_URL_SCHEMES) + (choices.pick((":", ":///", ":/", "")) if choices.chance(4) else "://")
-    text += "".join(choices.pick(_URL_PIECES) for _ in range(choices.below(9)))
+    pieces = [choices.pick(_URL_PIECES) for _ in range(choices.below(6))]
+    place = choices.below(len(pieces) + 1) if choices.below(2) else 0
+    text += "".join((*pieces[:place], choices.pick(_URL_HOSTS), choices.pick(("", "/", ":8080/x")), *pieces[place:]))
     text += choices.raw(12).decode("utf-8", "replace") if choices.chance(4) else ""
     url = read_url(text)
     if url is None:
