@@ -41,7 +41,7 @@ def policy_text(data: bytes) -> None:
     for _ in range(choices.below(4)):
         text, is_whole = _spoilt(choices, text), False
     _check_text(text, suffix, stands if is_whole else None)
-    if choices.chance(16):
+    if choices.chance(32):
         piece = choices.pick(_PIECES) + choices.pick(("", *_PIECES))
         _check_text(
             choices.pick(("", "a = ", "a: ", "[")) + piece * (_REPEATED_CHARS[suffix] // len(piece)), suffix, None
