@@ -183,8 +183,7 @@ def _program(choices: Choices) -> str:
             return f"def h():\n{textwrap.indent(lines, '    ')}\n    return 1"
         case 2:
             return f"async def h(x=1):\n  if x:\n{textwrap.indent(lines, '    ')}\n"
-        # A text that goes on in the next line is left out: with CRLF it is not read as Python reads it.
-        case 3 if "\\\n" not in lines:
+        case 3:
             return lines.replace("\n", "\r\n")
         case _:
             return lines

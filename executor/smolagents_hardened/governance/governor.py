@@ -42,8 +42,7 @@ from smolagents_hardened.governance.standing import (
 )
 from smolagents_hardened.governance.verdicts import Opinion, strictest
 
-# A person who edits a call sees it again as long as a hook asks, and so does one who thinks while rules change: that has
-# to end.
+# A person who edits a call is asked again as long as a hook asks, and so is one who thinks while rules change.
 MAX_EDITS = MAX_CHANGES = 3
 _NOTHING = Decimal(0)
 
