@@ -428,3 +428,10 @@ def test_a_lone_surrogate_takes_no_code_out_of_the_record() -> None:
     for secret in ("hunt\ud800er2", "\ud800" * 300):
         shown = json.dumps(Trail().append("x", arguments={"password": secret}, error=f"no: {secret}"))
         assert ("no: [redacted" in shown, "ud800" in shown) == (True, False)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_text_that_goes_on_in_the_next_line_is_hidden_whole(end: str) -> None:
+    """However its lines end, as Python reads it."""
+    record = json.dumps(Trail().append("code", text=Snippet(f"password = 'hunter\\{end}two'; x = 'seen'")))
+    assert ("hunter" in record, "two" in record, "seen" in record) == (False, False, True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
+from random import Random
 from time import monotonic
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.support import fuzz_files, fuzz_session, fuzz_wire
+from tests.support import fuzz_files, fuzz_languages, fuzz_session, fuzz_urls, fuzz_wire
 from tests.support.fuzz_choices import Choices
 from tests.support.fuzz_targets import CORPUS, TARGETS, corpus
 
@@ -109,3 +110,21 @@ def test_the_corpus_gets_past_the_first_check(name: str, monkeypatch: pytest.Mon
     for path in corpus(name):
         TARGETS[name](path.read_bytes())
     assert len(reached) > 5
+
+
+ACCEPTED = {
+    "cedar": (fuzz_languages, "_as_the_library_has_it"),
+    "cel": (fuzz_languages, "_judging"),
+    "urls": (fuzz_urls, "_browser"),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_is_made_up_is_often_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive control of these generators: one in twenty texts is a policy, an expression or a URL that is read."""
+    module, attribute = ACCEPTED[name]
+    behind, reached = getattr(module, attribute), []
+    monkeypatch.setattr(module, attribute, lambda *arguments: (reached.append(1), behind(*arguments))[1])
+    for seed in range(100):
+        TARGETS[name](Random(seed).randbytes(80))
+    assert len(reached) >= 5

@@ -7,6 +7,7 @@ import os
 import time
 from decimal import Decimal
 from pathlib import Path
+from time import process_time
 
 import pytest
 from tests.governance.governed import bench, tool_call
@@ -14,6 +15,7 @@ from tests.governance.governed import bench, tool_call
 from smolagents_hardened.cli import main
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance import policy_file
+from smolagents_hardened.governance.cel import Expression
 from smolagents_hardened.governance.hooks import Decision, shadow
 from smolagents_hardened.governance.policy import Policy
 from smolagents_hardened.governance.reload import PolicyFile
@@ -333,6 +335,38 @@ def test_cel_judges_no_stand_in(value: object) -> None:
     policy = Policy.from_mapping({"default": "deny", "rule": [rule]})
     assert policy.before_tool_call(tool_call("t", x="ls")).verdict == "allow"
     assert policy.before_tool_call(tool_call("t", x=value)).verdict == "deny"
+
+
+LOOPS = {
+    "args.x.all(a, a >= 0)": 0,
+    "args.x.exists(a, a == 7) && args.x.all(b, b >= 0)": 0,
+    "args.x.all(a, args.x.exists(b, a == b))": 2_000,
+    "args.x.all(a, a in args.x)": 2_000,
+    "size(args.x.map(a, a + 1)) > 0": 2_000,
+    "size(args.x . filter ( a, a >= 0)) > 0": 2_000,
+    "size(args.x.map(a, args.x)) > 0": 200,
+    "r'\\' != '' && args.x.map(a, args.x) != []": 200,
+    "'(' != ')' && args.x.map(a, '(' + ')') != []": 2_000,
+    "['.map(', '.map('] != [] // .map(.map(.map(": 0,
+}
+
+
+@pytest.mark.parametrize("text", LOOPS)
+def test_cel_does_not_go_through_all_that_a_box_can_send(text: str) -> None:
+    """Nested loops, and those that copy, take minutes for what fits in one message: such a call cannot be told."""
+    expression = Expression.compile(text, "here")
+    assert expression.holds(tool_call("t", x=list(range(20)))) is True
+    began = process_time()
+    many = tool_call("t", x=list(range(LOOPS[text] or 50_000)))
+    assert expression.holds(many) is (None if LOOPS[text] else True)
+    assert process_time() - began < 5
+
+
+def test_cel_whose_own_lists_take_too_long_is_refused() -> None:
+    """Loops over what stands in the expression itself need no call to be too much."""
+    text = "[1, 2, 3].map(a, " * 8 + "1" + ")" * 8
+    with pytest.raises(ConfigError, match=r"here: cel .* nests its loops too deep"):
+        Expression.compile(text, "here")
 
 
 def test_cel_that_cannot_tell_denies_in_a_deny_rule() -> None:

@@ -14,8 +14,9 @@ from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.policy_file import parse
 from smolagents_hardened.wire.json_text import Tree
 
-# What a repeated piece may cost: YAML's reader takes some 0.3 s for as much when it is traced, a quadratic one minutes.
-_REPEATED_CHARS, _MOST_S = 8_000, 5.0
+# What a repeated piece may cost: readers take some 0.3 s for as much when they are traced, a quadratic one minutes.
+_REPEATED_CHARS = {".toml": 40_000, ".json": 40_000, ".yaml": 8_000}
+_MOST_S = 5.0
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _SUFFIXES = (".toml", ".json", ".yaml")
 _KEYS = ("rule", "default", "budget", "label", "prices", "tools", "a b", "=", "#", "[[rule]]", "é", "tool", "x.y")
@@ -40,9 +41,11 @@ def policy_text(data: bytes) -> None:
     for _ in range(choices.below(4)):
         text, is_whole = _spoilt(choices, text), False
     _check_text(text, suffix, stands if is_whole else None)
-    if choices.chance(16):
+    if choices.chance(32):
         piece = choices.pick(_PIECES) + choices.pick(("", *_PIECES))
-        _check_text(choices.pick(("", "a = ", "a: ", "[")) + piece * (_REPEATED_CHARS // len(piece)), suffix, None)
+        _check_text(
+            choices.pick(("", "a = ", "a: ", "[")) + piece * (_REPEATED_CHARS[suffix] // len(piece)), suffix, None
+        )
 
 
 def _check_text(text: str, suffix: str, stands: dict[tuple[str | int, ...], int] | None) -> None:
@@ -130,6 +133,8 @@ class _Json(_Writer):
     def __init__(self, choices: Choices, *, is_yaml: bool) -> None:
         super().__init__(choices)
         self.gaps = ("", " ", "\n ", "\n\n ", "\r\n ", " # [{,\n ") if is_yaml else (*self.gaps, "\t")
+        self.colon = ": " if is_yaml else "\n:"
+        self.texts = ('"x\n\n y"', "'\n  x'") if is_yaml else ('"x"',)
 
     def document(self, tree: dict[str, Tree]) -> tuple[str, dict[tuple[str | int, ...], int]]:
         self.gap()
@@ -146,12 +151,14 @@ class _Json(_Writer):
                 self.gap()
                 self.note(*path, key)
                 self.say(json.dumps(key, ensure_ascii=bool(self.choices.below(2))))
-                self.say(self.choices.pick((": ", ":\n ")))
+                self.say(self.choices.pick((": ", ":\n ", self.colon)))
                 self.value(item, (*path, key))
                 self.gap()
                 self.say("," if place < len(value) - 1 else "")
             self.gap()
             self.say("}")
+        elif value == "x":
+            self.say(self.choices.pick(self.texts))
         else:
             self.say(json.dumps(value, ensure_ascii=bool(self.choices.below(2))))
 

@@ -111,6 +111,7 @@ _CASES: Tree = {
             "name": "small",
             "tool": "pay",
             "arguments": {"amount": 50, "who": "Ann"},
+            "known": ["Ann"],
             "expect": "allow",
             "rule": "default",
         },

@@ -43,6 +43,7 @@ _LITERALS = (
 )  # fmt: skip
 _EXPRESSIONS = (
     *_LITERALS,
+    "[\nx, '<a>',\nf'<b>']", "(\nx +\n'<a><b>')", "f(\nx,\n'<a>',\ny='<b>')",
     "'<a>' '<b>'", '\'<a>\' "<b>"', "b'<a>' rb'<b>'", "'<a>' f'{x}<b>'", "('<a>'\n    '<b>')",
     '(  # it\'s (\n\'<a>\'  # "\n\'<b>\')', "'<a>' \\\n '<b>'", "'<a>' + '<b>'", "'<a>' + x + '<b>'",
     "'<a>%s' % '<b>'", "('<a>' if x else '<b>')", "x or '<a><b>'", "'<a>' if x else '<b>'", "['<a>', '<b>']",
@@ -82,6 +83,13 @@ _ALONE = (
     "if x == {'a': 1}: <n> = <v>", "if (lambda: 1)(): <n> = <v>", "x = {1: 2}; <n> = <v>",
     "for x in y[1:2]: <n> = <v>", "<n> = yield <v>", "global <n>; <n> = <v>", "<n> = x[1], <v>", "<n> = lambda: <v>",
 )  # fmt: skip
+# Within the fields of texts; the quotes decide what can stand there, so the value is part of it.
+_IN_TEXTS = (
+    "x = f\"{f(<n>='<a><b>')}\"", "x = f'{f(<n>=\"<a><b>\")}'", "x = f'a' f\"{y} {f(1, <n>='<a>' '<b>')!r:>{w}}\"",
+    "x = f\"{(<n> := '<a><b>')}\"", "x = f\"{ {'<n>': '<a><b>'} }\"", "x = f\"{{}} {f(<n>=['<a>', '<b>'])}\"",
+    "x = rf\"\\{f(<n>='<a><b>')}\"", "x = \"it's\" f\"{f(<n>='<a><b>')}\"", "x = f\"{y:{f(<n>='<a><b>')}}\"",
+    "x = f'''{\nf(\n<n>=\"<a><b>\")}'''", "x = f\"{[f(<n>='<a><b>') for y in z]}\"",
+)  # fmt: skip
 # The same with any other expression in the place of each <x>.
 _BESIDE_WITHIN = (
     "f(<x>, <n>=<v>)", "f(a=<x>, <n>=<v>, b=<x>)", "f(*<x>, **{'<n>': <v>})", "d = {'a': <x>, '<n>': <v>}",
@@ -108,6 +116,7 @@ _OTHERS = (
     "{'a': {'token': x}, 'b': 1}", "[token, 1]", "(token)", "token[0]", "f'{token=}'",
 )  # fmt: skip
 _NOISE = (
+    "x = \"\"\"it's \"quoted\" ( \"\"\"", "# a \"\"\" here", "# one ' there", "x = f'''{y[\"a\"]} \" '''",
     "x = 1", "", "# it's a comment (", "print('don\\'t')", 'x = "it\'s"', 'x = \'"\'', '\'\'\'doc\'s "text\'\'\'',
     'x = f"{y[\'a\']}"', "x = f'{y!r:>{z}}{{'", "x = '\\\\'", "x = r'\\''", "x = y[1:2]", "if x: y = {1: 'a'}",
     "x = lambda a, b=1: a", "def g(a: 'b' = 'c') -> 'd': return a", "x = y if z else {}", "x = (1,\n  2)",
@@ -164,6 +173,7 @@ def _program(choices: Choices) -> str:
     """A program that binds the secret to <n> once, among statements that do not."""
     is_within = bool(choices.below(2))
     made = _bound(choices, is_within=is_within).replace("<v>", _value(choices, is_within=is_within))
+    made = made.replace("<a>", HALVES[0]).replace("<b>", HALVES[1]).replace("<digits>", DIGITS)
     around = [choices.pick(_NOISE) if choices.below(4) else "" for _ in range(choices.below(4))]
     around = [one for one in around if _is_python(one)]
     place = choices.below(len(around) + 1)
@@ -173,8 +183,7 @@ def _program(choices: Choices) -> str:
             return f"def h():\n{textwrap.indent(lines, '    ')}\n    return 1"
         case 2:
             return f"async def h(x=1):\n  if x:\n{textwrap.indent(lines, '    ')}\n"
-        # A text that goes on in the next line is left out: with CRLF it is not read as Python reads it.
-        case 3 if "\\\n" not in lines:
+        case 3:
             return lines.replace("\n", "\r\n")
         case _:
             return lines
@@ -183,7 +192,7 @@ def _program(choices: Choices) -> str:
 def _bound(choices: Choices, *, is_within: bool) -> str:
     """A statement that binds <v> to <n>."""
     plain, beside = (_WITHIN, _BESIDE_WITHIN) if is_within else (_ALONE, _BESIDE_ALONE)
-    made = choices.pick(beside if choices.below(2) else plain)
+    made = choices.pick(_IN_TEXTS if choices.chance(8) else beside if choices.below(2) else plain)
     while "<x>" in made:
         more = made.replace("<x>", choices.pick(_OTHERS), 1)
         is_python = _is_python(more.replace("<x>", "x").replace("<n>", "n").replace("<v>", "1"))
@@ -195,7 +204,7 @@ def _value(choices: Choices, *, is_within: bool) -> str:
     made = choices.pick(_EXPRESSIONS if choices.below(3) else _LITERALS)
     if is_within:  # a comma, a colon or `:=` would mean something else there
         made = f"({made})" if choices.below(2) or made not in _LITERALS else made
-    return made.replace("<a>", HALVES[0]).replace("<b>", HALVES[1]).replace("<digits>", DIGITS)
+    return made
 
 
 def _is_python(code: str) -> bool:

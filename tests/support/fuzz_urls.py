@@ -17,6 +17,7 @@ _URL_PIECES = (
     "\xad", "'", '"', "*",
 )  # fmt: skip
 _URL_SCHEMES = ("http", "https", "HTTP", "ws", "ftp", "file", "data", "javascript", "")
+_URL_HOSTS = ("example.com", "127.0.0.1", "[::1]", "a", "")
 
 
 def urls(data: bytes) -> None:
@@ -25,11 +26,15 @@ def urls(data: bytes) -> None:
     """
     choices = Choices(data)
     text = choices.pick(_URL_SCHEMES) + (choices.pick((":", ":///", ":/", "")) if choices.chance(4) else "://")
-    text += "".join(choices.pick(_URL_PIECES) for _ in range(choices.below(9)))
+    pieces = [choices.pick(_URL_PIECES) for _ in range(choices.below(6))]
+    place = choices.below(len(pieces) + 1) if choices.below(2) else 0
+    text += "".join((*pieces[:place], choices.pick(_URL_HOSTS), choices.pick(("", "/", ":8080/x")), *pieces[place:]))
     text += choices.raw(12).decode("utf-8", "replace") if choices.chance(4) else ""
     url = read_url(text)
     if url is None:
         return
+    assert "\\" not in text
+    assert "@" not in re.split("[/?#]", text)[2], "a user is no part of what is read"
     for reader in (_urllib3, _httpx, _browser):
         found = reader(text)
         assert found is None or found == (url.scheme, url.host), (text, reader, found, url)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 
 MAX_CONTAINERS = 100_000  # some 0.1 s; numbers and texts without a name are passed over
+_MANY = (list, tuple, set, frozenset)
 _LEAVES = frozenset({str, int, float, bool, type(None), bytes})
 
 
@@ -42,12 +43,12 @@ def fields(value: object) -> dict[object, object] | None:
 
 
 def _items(value: object) -> list[tuple[object, object]]:
-    kind = type(value)
-    if kind is dict or (kind is not list and isinstance(value, Mapping)):  # dict and list are most of what there is
-        return list(value.items())  # type: ignore[attr-defined]
-    found = None if kind is list else fields(value)
-    if found is not None:
-        return list(found.items())
-    if isinstance(value, list | tuple | set | frozenset):
-        return [(None, item) for item in value if type(item) not in _LEAVES]
-    return []
+    if type(value) is not list:  # lists, and dicts, are most of what there is
+        if type(value) is dict or isinstance(value, Mapping):
+            return list(value.items())
+        found = fields(value)
+        if found is not None:
+            return list(found.items())
+        if not isinstance(value, _MANY):
+            return []
+    return [(None, item) for item in value if type(item) not in _LEAVES]

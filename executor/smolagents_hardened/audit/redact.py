@@ -109,7 +109,7 @@ class Redactor:
         """Whether a snippet may have a secret's name, or place, in it: cheap, and never wrong with a no."""
         if self._rules or (self._by_name and snippets.has_stem(code)):
             return True
-        return any(tool in code and any(map(self.is_name, names)) for tool, names in places.items())
+        return any(any(map(self.is_name, names)) and tool in code for tool, names in places.items())
 
     def is_secret(self, name: str, value: object) -> bool:
         """Whether the value under this name is a secret. A rule that raises says yes: doubt hides."""

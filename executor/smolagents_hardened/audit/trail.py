@@ -155,7 +155,7 @@ class Trail:
             curtain.seek([value for name, value in fields.items() if name not in OWN and type(value) is not Glimpse])
         if curtain.draw():  # once more: what is hidden in one place may have been shown before
             body, partial = _converted(fields, curtain)
-        for name, of in DIGESTS.items():
+        for name, of in DIGESTS.items() if partial else ():
             value = body.get(name)
             if not of.isdisjoint(partial) and type(value) is str and value.isalnum():  # else it says why it is none
                 body[name], body["keyed"] = self._redactor.keyed(value), True
@@ -251,11 +251,13 @@ def _converted(fields: Mapping[str, object], curtain: Curtain) -> tuple[dict[str
     """The fields as they are written, and the names of those of which something is hidden or left out."""
     body, partial = dict[str, object](), set[str]()
     for name, value in fields.items():
-        before = curtain.count
-        if name in OWN or (is_short(value) and not curtain.has_work):
+        if is_short(value) and (not curtain.has_work or name in OWN):
+            body[name] = value
+        elif name in OWN:
             body[name] = own(value)
         else:  # a budget for each, so that no argument can crowd out the fields after it
+            before = curtain.count
             body[name] = decisions(value, curtain) if name == "decisions" else Plainer(curtain).convert(value)  # type: ignore[arg-type]
-        if curtain.count != before:
-            partial.add(name)
+            if curtain.count != before:
+                partial.add(name)
     return body, partial

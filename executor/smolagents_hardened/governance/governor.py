@@ -42,8 +42,8 @@ from smolagents_hardened.governance.standing import (
 )
 from smolagents_hardened.governance.verdicts import Opinion, strictest
 
-# A person who edits a call sees it again as long as a hook asks: that has to end.
-MAX_EDITS = 3
+# A person who edits a call is asked again as long as a hook asks, and so is one who thinks while rules change.
+MAX_EDITS = MAX_CHANGES = 3
 _NOTHING = Decimal(0)
 
 
@@ -251,6 +251,10 @@ class Governor:
             self._ledger.refusal(judgement, case.standing.hooks)
             return _refused(judgement.decision)
         self._ledger.intent(judgement, case.standing.hooks)
+        ended = refusal()  # that record may have waited, for a slow disk or for another process
+        if ended is not None:
+            self._maker.abandon(case, ended.reason)
+            return _refused(ended)
         if judgement.decision.verdict is Verdict.RESPOND:
             return self._maker.conclude(case, ToolOutcome("responded", judgement.decision.value), None)
         return self._maker.make(case, run)
@@ -266,11 +270,25 @@ class Governor:
         if refused is None:
             refused = case.charge.refusal(case.call, self._authority.now(), self._clock())
         if refused is None:
-            judge(case.standing.jurors, judgement, check)
-            judgement.decision = self._settled(case, check)
-            refused = None if judgement.is_refused else self._charged(case)
+            refused = self._decided(case, check)
         if refused is not None:
             judgement.decision = refused
+
+    def _decided(self, case: Case, check: Check) -> Decision | None:
+        """Hooks, people, and the hooks once more if their rules have changed while a person was asked: what was granted
+        stays granted, for whatever is still asked.
+        """
+        judgement, approvals = case.judgement, list[Approval]()
+        for _ in range(MAX_CHANGES):
+            versions = self._ledger.versions(case.standing.hooks)
+            judge(case.standing.jurors, judgement, check)
+            judgement.decision = self._settled(case, approvals, check)
+            if judgement.is_refused:
+                return None
+            refused = self._put_in_force(case.standing) if judgement.asks else None
+            if refused is not None or versions == self._ledger.versions(case.standing.hooks):
+                return self._charged(case) if refused is None else refused
+        return Decision.deny("its rules changed each time a person was asked about it", code="too_many_modifications")
 
     def _priced(self, case: Case) -> Decision | None:
         """Find out what the call costs as it stands."""
@@ -284,11 +302,8 @@ class Governor:
         """Again, and now for good: a person may have thought for an hour while the rules changed, a hook may have
         changed the arguments. What a hook answers in the tool's place costs nothing, but needs the same leave.
         """
-        judgement = case.judgement
-        refused = self._put_in_force(case.standing) if judgement.asks else None
-        is_renewed = case.renew()
-        if refused is None:
-            refused = refusal()
+        judgement, is_renewed = case.judgement, case.renew()
+        refused = refusal()
         if refused is None:
             refused = refused_by(case.accounts, self._authority.now())
         if refused is not None or judgement.decision.verdict is not Verdict.ALLOW:
@@ -311,9 +326,9 @@ class Governor:
         elif isinstance(charge, Charge):
             case.rehearsed = charge
 
-    def _settled(self, case: Case, check: Check) -> Decision:
+    def _settled(self, case: Case, approvals: list[Approval], check: Check) -> Decision:
         """The last word: the hooks' decision, if every ask is granted for exactly the call that would run."""
-        judgement, approvals = case.judgement, list[Approval]()
+        judgement = case.judgement
         decision = self._granted(case, approvals, check)
         for _ in range(MAX_EDITS):
             if decision.verdict is not Verdict.MODIFY:

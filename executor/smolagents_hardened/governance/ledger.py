@@ -48,6 +48,10 @@ class Ledger:
                 is_new = True
         return is_new
 
+    def versions(self, hooks: Sequence[NamedHook]) -> list[_Version | None]:
+        """Which sets of rules of these hooks are on record."""
+        return [self._versions.get(hook) for hook in hooks]
+
     def delegation(self, lineage: Sequence[Grant]) -> None:
         """What the agent was lent, outermost first ("delegation")."""
         self.trail.append("delegation", run=self.run, grants=[grant.delegation.told() for grant in lineage])

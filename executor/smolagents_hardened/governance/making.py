@@ -97,6 +97,11 @@ class Maker:
             raise
         return self.conclude(case, outcome("ok", value), None)
 
+    def abandon(self, case: Case, reason: str) -> None:
+        """The run has ended before a call that is on record could begin."""
+        outcome = ToolOutcome("interrupted", None, "PermissionError", f"it was not run: {reason}")
+        self.ledger.outcome(case.judgement, Aftermath(outcome))
+
     def _called(self, case: Case, within: list[float], run: Run) -> object:
         """What the tool gives; meanwhile a managed agent finds what it works under, and notes the time of its calls."""
         tokens = IN_FORCE.set(self._for_managed(case.standing)), WITHIN.set(within)
