@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
+from types import GeneratorType
 from typing import Any, NoReturn, Protocol
 from weakref import ref
 
@@ -66,8 +67,9 @@ class AgentRun:
         self.agent = agent
         self.dispatcher: Any = None  # told first: see dispatch.py
         self._followers: list[ref[Follower]] = []
-        self.run: object = None  # an object of its own for the run that is on, and
-        self._is_followed = False  # whether anybody was told that it began
+        self.run: object = None  # an object of its own for the latest run
+        self._runs: dict[object, GeneratorType[Any, None, Any] | None] = {}  # those that are on, and their streams
+        self._is_followed = False  # whether anybody was told that one of them began
         self._marks = {
             "run": self,
             "interrupt": self.interrupt,
@@ -83,7 +85,7 @@ class AgentRun:
     @property
     def is_on(self) -> bool:
         """Whether a run goes on."""
-        return self.run is not None
+        return bool(self._runs)
 
     @property
     def followers(self) -> list[Follower]:
@@ -114,7 +116,8 @@ class AgentRun:
         run = self._begin(str(kwargs.get("task", args[0] if args else "")))
         with self._failing(run):
             result = type(self.agent).run(self.agent, *args, **kwargs)
-        if isinstance(result, Generator):
+        if isinstance(result, GeneratorType):
+            self._runs[run] = result
             stream = self._streamed(result, run)
             next(stream)  # begun, so that it ends the run even if it is closed or dropped before its first step
             return stream
@@ -172,17 +175,19 @@ class AgentRun:
             yield None
             with suppress(StopIteration):
                 while True:
-                    yield next(steps) if run is self.run else steps.throw(self._superseded())
+                    yield next(steps) if run in self._runs else steps.throw(self._superseded())
         self._end(run)
 
     def _superseded(self) -> HardenedError:
         return HardenedError(f"{self._who}: another run of it has begun, so that nothing more is done in this one")
 
     def _begin(self, task: str) -> object:
-        if self.is_on:  # one that was given up half way
-            self._end(self.run)
+        for earlier, steps in tuple(self._runs.items()):
+            if steps is not None and not steps.gi_running:  # given up half way
+                self._end(earlier)
+        self._is_followed = bool(self.followers) or (self.is_on and self._is_followed)
         self.run = run = object()
-        self._is_followed = bool(self.followers)
+        self._runs[run] = None
         try:
             for follower in self.followers:
                 follower.begin(task)
@@ -206,9 +211,11 @@ class AgentRun:
             raise interrupted from error
 
     def _end(self, run: object) -> None:
-        if run is not self.run:
-            return  # given up before, and another one has begun
-        self.run = None
+        if run not in self._runs:
+            return  # given up before
+        del self._runs[run]
+        if self.is_on:
+            return  # it was a part of another one, or went on beside it
         if self.dispatcher is not None:
             self.dispatcher.let_go()
         for follower in self.followers:

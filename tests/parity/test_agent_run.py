@@ -190,6 +190,31 @@ def test_an_interrupted_run_that_another_one_replaced_does_not_go_on(make_agent:
     assert TOUCHED == ["1"]
 
 
+@pytest.mark.parametrize("is_interrupted", [True, False])
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_a_run_goes_on_around_another_one_of_its_agent(is_stream: bool, is_interrupted: bool) -> None:
+    """A tool may run its own agent: the outer run is on until it is over, and what interrupts it then is not lost."""
+
+    def again(text: str) -> str:
+        if text == "again":
+            agent.run("inner", reset=False)
+        if text == "again" and is_interrupted:
+            agent.interrupt("enough")
+        return text
+
+    act = Act(again)
+    rounds = [[("act", {"text": text}) for text in ("again", "more")], OVER, [("act", {"text": "later"})], OVER]
+    agent = ToolCallingAgent([act], CallModel(*rounds), verbosity_level=0, max_tool_threads=1)
+    with govern(agent):
+        if is_interrupted:
+            with pytest.raises(AgentError, match="enough"):
+                list(agent.run("outer", stream=True)) if is_stream else agent.run("outer")
+        else:
+            list(agent.run("outer", stream=True)) if is_stream else agent.run("outer")
+    assert act.got == (["again"] if is_interrupted else ["again", "more", "later"])
+    assert MARKS & vars(agent).keys() == set()
+
+
 @pytest.mark.parametrize("is_closed", [True, False])
 def test_a_stream_that_was_never_begun_is_over(make_agent: MakeAgent, is_closed: bool) -> None:
     """Closed or dropped before its first step, it keeps no interrupt for a snippet by hand, and nothing on its agent."""
