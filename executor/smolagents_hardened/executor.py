@@ -34,7 +34,6 @@ from smolagents_hardened.errors import (
     ConfigError,
     HardenedError,
     RunStopped,
-    WireViolation,
 )
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
@@ -249,8 +248,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         refused = self.governor.judge_code(call)
         if refused is not None:
             raise InterpreterError(self._interrupted() or code_refusal_text(refused))
-        with self._waiting.over("the sandbox to take the variables, or to start"):
-            session = self._keeper.ready()
+        try:
+            with self._waiting.over("the sandbox to take the variables, or to start"):
+                session = self._keeper.ready()
+        except BoxError as error:
+            return self._output(Broke(f"The sandbox was ended before the step: {error}", ""))
         if self._earlier not in (None, session):  # no step could say so: Ctrl-C has ended it, or something after a step
             self._printed.append(f"{STATE_LOST.strip()}\n")
         self._earlier = session
@@ -261,7 +263,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             if self._live is not None:
                 self._live.end()
             self.state.logs = truncate_content("".join(self._printed), max_length=self.config.print_characters)
-            self._keeper.let_go_of_the_dead()
             self._toolbox.end_step()
         return self._output(self._take_along(session, outcome))
 
@@ -279,16 +280,14 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             return outcome
         self._collector = get_ident()
         try:
-            with session.collecting():
+            with self._keeper.recorded(), session.collecting():
                 self.pictures = shown(session, self.config.limits)
                 self.files.collect(self.config.outputs)
         except (BoxError, BackendError) as error:
-            is_violation = isinstance(error, WireViolation)
-            broke = Broke(f"The sandbox was ended after the step: {error}", self.state.logs, is_violation=is_violation)
+            broke = Broke(f"The sandbox was ended after the step: {error}", self.state.logs)
             return outcome if isinstance(outcome, FinalAnswer) else broke
         finally:
             self._collector = None
-            self._keeper.let_go_of_the_dead()
         for name, problem in self.files.problems.items():
             self._say(f"the output {name!r} was not collected: {problem}")
         return outcome
@@ -299,12 +298,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if self._collector == get_ident():
             yield self._keeper.living()
             return
-        with self._alone():
-            try:
-                with self._keeper.recorded():
-                    yield self._keeper.living()
-            finally:
-                self._keeper.let_go_of_the_dead()
+        with self._alone(), self._keeper.recorded():
+            yield self._keeper.living()
 
     @property
     def outputs(self) -> Mapping[str, bytes | Path]:
@@ -312,13 +307,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         return self.files.outputs
 
     def _output(self, outcome: Outcome) -> CodeOutput:
-        match outcome:
-            case LimitHit(limit, message, _, state_lost):
-                self._note("limit", limit=limit.value, reason=message, state_lost=state_lost)
-                if limit is Limit.INTERRUPTED:
-                    self._interrupted()
-            case Broke(message, _, is_violation):
-                self._note("violation" if is_violation else "box_died", reason=message)
+        if isinstance(outcome, LimitHit):
+            limit = outcome.limit
+            self._note("limit", limit=limit.value, reason=outcome.message, state_lost=outcome.state_lost)
+            if limit is Limit.INTERRUPTED:
+                self._interrupted()
         if tells_of_loss(outcome):
             self._earlier = None
         return code_output(outcome, self.state.logs)
