@@ -26,6 +26,7 @@ from smolagents_hardened.backends.choice import choose, on_image
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.below import interrupt_below
 from smolagents_hardened.calling import Caller
+from smolagents_hardened.closing import do_all
 from smolagents_hardened.code_output import STATE_LOST, code_output, tells_of_loss
 from smolagents_hardened.errors import (
     AuditError,
@@ -145,11 +146,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 raise AuditError(without_host_paths(str(error))) from error
 
     def cleanup(self) -> None:
-        """End the box, and record the end. Idempotent; a later step starts a fresh one, and the trail goes on."""
-        self._waiting.end()
-        self._keeper.end()
+        """End the box, and record the end. Idempotent; a later step starts a fresh one, and the trail goes on.
+
+        Raises AuditError and BackendError when all is done that can be, but not over an error that is being handled.
+        """
         self._earlier = None
-        self.governor.conclude()
+        do_all(self._waiting.end, self._keeper.end, self.governor.conclude)
 
     # ---- ours --------------------------------------------------------------------------------------------
 
@@ -202,14 +204,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self.close()
 
     def close(self) -> None:
-        """End the box, the governor and the trail; the executor cannot be used afterwards."""
+        """End the box, the governor and the trail; the executor cannot be used afterwards. Raises as `cleanup` does."""
         self._admission.release()
         if self._steps is not None:
             self._steps.close()
-        self.cleanup()
-        self.governor.close()
-        self._close_backend()
-        self.trail.close()
+        do_all(self.cleanup, self.governor.close, self._close_backend, self.trail.close)
 
     def _close_backend(self) -> None:
         if isinstance(self.config.backend, str):  # one that was given belongs to whoever gave it
