@@ -15,8 +15,10 @@ from smolagents_hardened import Decision, RunStopped
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.budget import Budget, is_amount
 from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.charter import Wishes, charter
 from smolagents_hardened.governance.hooks import Means
 from smolagents_hardened.governance.policy import Policy
+from smolagents_hardened.governance.prices import PriceTable
 from smolagents_hardened.governance.reload import PolicyFile
 from smolagents_hardened.governance.served import Refused, Value
 
@@ -48,6 +50,50 @@ def test_what_a_worker_does_costs_its_manager_what_the_manager_says(worker_price
         got: list[str] = []
         below(manager, lambda: got.extend(call(worker) for _ in range(3)))
         assert got == ["ok", "ok", "budget_exhausted"]
+
+
+GLOBS = {"weath*": 1, "*": 0.25, "other": 0.1, "o*": 9}
+
+
+@pytest.mark.parametrize("is_policy", [True, False])
+def test_a_price_of_a_glob_is_charged(is_policy: bool) -> None:
+    """A tool's own name counts first, else the highest price of the globs that fit; tokens have none of these."""
+    priced = Policy.from_mapping({"default": "allow", "prices": GLOBS}) if is_policy else None
+    hooks, prices = ([priced], None) if is_policy else ([], GLOBS)
+    for tool, cost in {"weather": 1, "clock": 0.25, "other": 0.1}.items():
+        with bench(*hooks, budgets=(Budget(cost=2),), prices=prices) as it:
+            assert [call(it, tool), used(it)["used_cost"]] == ["ok", cost]
+            it.governor.spend("main", (5, 5))
+            assert used(it)["used_cost"] == cost
+
+
+def test_an_agents_prices_go_before_those_of_its_policies() -> None:
+    """Also where they are of globs; where they say nothing, the policies' count."""
+    policy = Policy.from_mapping({"default": "allow", "prices": {"weather": 5, "clock": 2}})
+    with bench(policy, budgets=(Budget(cost=9),), prices={"w*": 1}) as it:
+        assert [call(it, "weather"), used(it)["used_cost"]] == ["ok", 1]
+        assert [call(it, "clock"), used(it)["used_cost"]] == ["ok", 3]
+
+
+@pytest.mark.parametrize("prices", [{"model:in": 1}, {"model:*": 1}, {"w*": lambda _: 1}, {3: 1}, {"model:input": len}])
+def test_a_price_that_could_never_be_charged_is_refused(prices: dict[str, object]) -> None:
+    """In Python and, where a file can say it, in a policy."""
+    assert PriceTable({"model:input": 1, "model:output": 1, "w": lambda _: 1, "w*": 1})
+    with pytest.raises(ConfigError, match="price"):
+        charter(Wishes(prices=prices))
+    with pytest.raises(ConfigError, match="price"):
+        Policy.from_mapping({"default": "allow", "prices": prices})
+
+
+def test_a_tools_price_is_looked_for_once() -> None:
+    """However many globs there are; and no number of names fills the memory."""
+    table = PriceTable({f"t{number}_*": number for number in range(1000)})
+    started = time.monotonic()
+    assert {table.of("t7_x") for _ in range(100_000)} == {7}
+    assert time.monotonic() - started < 2
+    for number in range(3000):
+        assert table.of(f"x{number}") is None
+    assert len(table._found) <= 1000
 
 
 def test_a_workers_tokens_cost_its_manager_what_the_manager_says() -> None:
