@@ -70,8 +70,8 @@ def _test(arguments: argparse.Namespace) -> int:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from smolagents_hardened.governance.cases import replay
     from smolagents_hardened.governance.reload import load
+    from smolagents_hardened.governance.replay import replay
 
     counts = {"same": 0, "different": 0, "unknown": 0, "elsewhere": 0}
     for one in replay(load(arguments.file), arguments.trail):

@@ -43,6 +43,7 @@ class CedarPolicy:
 
     is_shadow = False
     after_tool_call = None
+    tells_numbers_apart = True
 
     def __init__(self, text: str, source: str) -> None:
         """Raises ConfigError that names the source and the line of the first policy that is not valid."""

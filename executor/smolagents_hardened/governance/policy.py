@@ -124,6 +124,7 @@ class Policy:
         self.contents = contents
         self.is_shadow = contents.mode == "shadow"
         self.asks_what_is_known = any(rule.known for rule in contents.rules)
+        self.tells_numbers_apart = any(rule.cel is not None for rule in contents.rules)  # 2 from 2.0
         # Present only where there is something to do: every after-hook costs a copy of the arguments.
         self.after_tool_call: Callable[..., ToolOutcome | None] | None = self._labelled if contents.labels else None
         stamped = (replace(rule, decision=replace(rule.decision, version=digest)) for rule in contents.rules)
