@@ -116,7 +116,7 @@ class Contents:
 
 
 class Policy:
-    """A hook made of rules. `digest` is the SHA-256 of what they say, whatever the file's layout."""
+    """A hook made of rules. `digest` is a SHA-256 over what they say, whatever the file's layout and language."""
 
     def __init__(self, contents: Contents, name: str, digest: str) -> None:
         self.name = name
