@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 from tests.support.backends import DECLARED
+
+from smolagents_hardened.cli.progress import WithoutPrints
 
 
 def hardened(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -22,6 +27,17 @@ def test_run_prints_and_shows_the_value(backend: str) -> None:
     """Prints come first, then the value; the status is 0."""
     ended = hardened("run", "--backend", backend, "-c", 'print("hello"); 6 * 7')
     assert (ended.stdout, ended.returncode) == ("hello\n42\n", 0), ended.stderr
+    assert "hello" not in ended.stderr  # a terminal shows both
+
+
+def test_prints_are_progress_where_the_output_is_one_object() -> None:
+    """With --json they are seen as they come, on the error stream; what the executor itself has to say is seen always."""
+    code = "print('hello'); 6 * 7"
+    assert "hello" in hardened("run", "--json", "-c", code).stderr
+    with redirect_stderr(StringIO()) as told:
+        WithoutPrints().log(Text("hello"))
+        WithoutPrints().log("the image is built")
+    assert told.getvalue() == "the image is built\n"
 
 
 def test_run_a_file_and_standard_input(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from tests.support.models import CallModel, CodeModel
 
 from smolagents_hardened import ConfigError, Decision, ToolCall, govern
 from smolagents_hardened.errors import HardenedError
-from smolagents_hardened.governance.cases import replay
 from smolagents_hardened.governance.policy import Policy
+from smolagents_hardened.governance.replay import replay
 from smolagents_hardened.governed import Governed
 
 OVER = [("final_answer", {"answer": "over"})]

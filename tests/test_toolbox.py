@@ -156,7 +156,8 @@ def test_annotations_of_plain_functions_are_strict(
 ) -> None:
     """[R12] A plain function's annotated argument of another type is refused with its name and both types."""
     answer = toolbox(note=function).serve("note", [], arguments)
-    assert (answer.message, answer.type_name) == (refused, "TypeError" if refused else "")
+    told = f"{refused} (code: invalid_arguments)" if refused else ""
+    assert (answer.message, answer.type_name) == (told, "TypeError" if refused else "")
 
 
 def test_a_function_without_signature_takes_keywords() -> None:
@@ -192,6 +193,20 @@ def test_what_does_not_get_as_far_as_a_hook_is_on_record() -> None:
     assert first["arguments"]["*"] == [1]
     assert second["arguments"].keys() == {"text"}
     assert len(str(first)) < 10**5
+
+
+@pytest.mark.parametrize(
+    ("code", "tool", "args"),
+    [("invalid_arguments", "search", [1]), ("invalid_arguments", "login", []), ("unknown_tool", "nothing", [])],
+)
+def test_the_code_of_a_refusal_is_in_what_the_model_reads(code: str, tool: str, args: list[object]) -> None:
+    """Also where nobody was asked; the record has it apart, and a call that fits has none."""
+    box = toolbox(search=Search(), login=login)
+    answer = box.serve(tool, args, {})
+    assert answer.message.endswith(f" (code: {code})")
+    (record,) = box._governor.trail.records()
+    assert (record["code"], code in record["reason"]) == (code, False)
+    assert "code:" not in box.serve("login", ["bob", "x"], {}).message
 
 
 def login(user: str, /, password: str, *rest: str, note: str = "") -> str:

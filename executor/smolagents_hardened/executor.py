@@ -26,6 +26,7 @@ from smolagents_hardened.backends.choice import choose, on_image
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.below import interrupt_below
 from smolagents_hardened.calling import Caller
+from smolagents_hardened.closing import do_all
 from smolagents_hardened.code_output import STATE_LOST, code_output, tells_of_loss
 from smolagents_hardened.errors import (
     AuditError,
@@ -33,7 +34,6 @@ from smolagents_hardened.errors import (
     BoxError,
     HardenedError,
     RunStopped,
-    WireViolation,
 )
 from smolagents_hardened.files.box_files import BoxFiles
 from smolagents_hardened.governance.call import CodeCall, ToolCall
@@ -145,11 +145,12 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
                 raise AuditError(without_host_paths(str(error))) from error
 
     def cleanup(self) -> None:
-        """End the box, and record the end. Idempotent; a later step starts a fresh one, and the trail goes on."""
-        self._waiting.end()
-        self._keeper.end()
+        """End the box, and record the end. Idempotent; a later step starts a fresh one, and the trail goes on.
+
+        Raises AuditError and BackendError when all is done that can be, but not over an error that is being handled.
+        """
         self._earlier = None
-        self.governor.conclude()
+        do_all(self._waiting.end, self._keeper.end, self.governor.conclude)
 
     # ---- ours --------------------------------------------------------------------------------------------
 
@@ -201,13 +202,9 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         self.close()
 
     def close(self) -> None:
-        """End the box, the governor and the trail; the executor cannot be used afterwards."""
+        """End the box, the governor and the trail; the executor cannot be used afterwards. Raises as `cleanup` does."""
         self._admission.release()
-        self._steps.close()
-        self.cleanup()
-        self.governor.close()
-        self._close_backend()
-        self.trail.close()
+        do_all(self._steps.close, self.cleanup, self.governor.close, self._close_backend, self.trail.close)
 
     def _close_backend(self) -> None:
         if isinstance(self.config.backend, str):  # one that was given belongs to whoever gave it
@@ -237,8 +234,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         refused = self.governor.judge_code(call)
         if refused is not None:
             raise InterpreterError(self._interrupted() or code_refusal_text(refused))
-        with self._waiting.over("the sandbox to take the variables, or to start"):
-            session = self._keeper.ready()
+        try:
+            with self._waiting.over("the sandbox to take the variables, or to start"):
+                session = self._keeper.ready()
+        except BoxError as error:
+            return self._output(Broke(f"The sandbox was ended before the step: {error}", ""))
         if self._earlier not in (None, session):  # no step could say so: Ctrl-C has ended it, or something after a step
             self._printed.append(f"{STATE_LOST.strip()}\n")
         self._earlier = session
@@ -249,7 +249,6 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             if self._live is not None:
                 self._live.end()
             self.state.logs = truncate_content("".join(self._printed), max_length=self.config.print_characters)
-            self._keeper.let_go_of_the_dead()
             self._toolbox.end_step()
         return self._output(self._take_along(session, outcome))
 
@@ -267,16 +266,14 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
             return outcome
         self._collector = get_ident()
         try:
-            with session.collecting():
+            with self._keeper.recorded(), session.collecting():
                 self.pictures = shown(session, self.config.limits)
                 self.files.collect(self.config.outputs)
         except (BoxError, BackendError) as error:
-            is_violation = isinstance(error, WireViolation)
-            broke = Broke(f"The sandbox was ended after the step: {error}", self.state.logs, is_violation=is_violation)
+            broke = Broke(f"The sandbox was ended after the step: {error}", self.state.logs)
             return outcome if isinstance(outcome, FinalAnswer) else broke
         finally:
             self._collector = None
-            self._keeper.let_go_of_the_dead()
         for name, problem in self.files.problems.items():
             self._say(f"the output {name!r} was not collected: {problem}")
         return outcome
@@ -287,12 +284,8 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         if self._collector == get_ident():
             yield self._keeper.living()
             return
-        with self._alone():
-            try:
-                with self._keeper.recorded():
-                    yield self._keeper.living()
-            finally:
-                self._keeper.let_go_of_the_dead()
+        with self._alone(), self._keeper.recorded():
+            yield self._keeper.living()
 
     @property
     def outputs(self) -> Mapping[str, bytes | Path]:
@@ -300,13 +293,11 @@ class HardenedExecutor(PythonExecutor):  # type: ignore[misc]  # smolagents ship
         return self.files.outputs
 
     def _output(self, outcome: Outcome) -> CodeOutput:
-        match outcome:
-            case LimitHit(limit, message, _, state_lost):
-                self._note("limit", limit=limit.value, reason=message, state_lost=state_lost)
-                if limit is Limit.INTERRUPTED:
-                    self._interrupted()
-            case Broke(message, _, is_violation):
-                self._note("violation" if is_violation else "box_died", reason=message)
+        if isinstance(outcome, LimitHit):
+            limit = outcome.limit
+            self._note("limit", limit=limit.value, reason=outcome.message, state_lost=outcome.state_lost)
+            if limit is Limit.INTERRUPTED:
+                self._interrupted()
         if tells_of_loss(outcome):
             self._earlier = None
         return code_output(outcome, self.state.logs)

@@ -12,7 +12,15 @@ from smolagents_hardened.backends.base import Backend, Box, BoxRequest
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.carried import libraries
 from smolagents_hardened.config import Config
-from smolagents_hardened.errors import AuditError, BackendError, BoxError, ConfigError, MissingImports, WireViolation
+from smolagents_hardened.errors import (
+    AuditError,
+    BackendError,
+    BoxDied,
+    BoxError,
+    ConfigError,
+    MissingImports,
+    WireViolation,
+)
 from smolagents_hardened.files.inputs import Input, look_again
 from smolagents_hardened.session import Session
 from smolagents_hardened.toolbox import Toolbox
@@ -54,6 +62,7 @@ class Keeper:
         self._is_configured = False
         self._files = config.files  # as they were when the latest box took them
         self._finalizer: weakref.finalize[[Box], Keeper] | None = None
+        self._ends = 0  # how often `end` was called
         self.session: Session | None = None
         self.enforcement: Enforcement | None = None  # of the latest box
 
@@ -94,13 +103,9 @@ class Keeper:
         session = self.session
         return session if session is not None and session.is_alive and self._pid == os.getpid() else None
 
-    def let_go_of_the_dead(self) -> None:
-        """After a step: a session that did not survive it is not the next step's."""
-        if self.session is not None and not self.session.is_alive:
-            self.session = None
-
     def end(self) -> None:
-        """End the box. Idempotent; `ready` starts a fresh one."""
+        """End the box, or the one that starts. Idempotent; `ready` starts a fresh one."""
+        self._ends += 1
         session, self.session = self.session, None
         self._toolbox.forget()
         if session is not None:
@@ -124,6 +129,7 @@ class Keeper:
             self._unsent = {}
 
     def _start(self) -> Session:
+        ends = self._ends
         config, files = self._config, self._look_at_files()
         # Whatever may be weaker by the user's own word: files of the host are mounted as asked, or there is no box.
         required = config.required | ({"root_filesystem"} if files else set())
@@ -148,6 +154,9 @@ class Keeper:
             session.close()
             raise
         self.session = session
+        if ends != self._ends:  # another thread's `end` has found no box yet
+            self.end()
+            raise BoxDied("the sandbox was closed while it started", "killed")
         self.enforcement = session.enforcement
         self._is_configured = False
         self._toolbox.forget()
@@ -180,17 +189,30 @@ class Keeper:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """A box that dies or lies is on record, and so is the end of one that whatever is raised here has ended."""
+        """However the box ends within, it is on record: it died, it lied, or was ended. It is not the next step's."""
         try:
             yield
         except BoxError as error:
-            self._note("violation" if isinstance(error, WireViolation) else "box_died", reason=str(error))
+            self._note_end(error)
             raise
         except BaseException:
-            if self.session is not None and not self.session.is_alive:
-                with suppress(AuditError):  # it is not to hide what has ended the box
-                    self._note("box_end")
+            with suppress(AuditError):  # it is not to hide what has ended the box
+                self._note_end()
             raise
+        self._note_end()
+
+    def _note_end(self, failure: BoxError | None = None) -> None:
+        session = self.session
+        has_ended = session is not None and not session.is_alive
+        if session is not None and has_ended:
+            self.session = None
+            failure = failure or session.failure
+        if isinstance(failure, WireViolation):
+            self._note("violation", reason=str(failure))
+        elif isinstance(failure, BoxDied) and failure.cause != "killed":
+            self._note("box_died", reason=str(failure))
+        elif has_ended:
+            self._note("box_end")
 
     def _encode(self, variables: Mapping[str, object]) -> Encoded:
         try:

@@ -70,7 +70,6 @@ class Broke:
 
     message: str
     logs: str
-    is_violation: bool
 
 
 Outcome = Finished | FinalAnswer | Raised | LimitHit | Broke

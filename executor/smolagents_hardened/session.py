@@ -16,7 +16,7 @@ from typing import assert_never
 from smolagents_hardened.backends.base import Box, Stream
 from smolagents_hardened.backends.enforcement import Enforcement
 from smolagents_hardened.deadline import Deadline
-from smolagents_hardened.errors import BoxDied, ConfigError, RunStopped, WireViolation
+from smolagents_hardened.errors import BoxDied, BoxError, ConfigError, RunStopped, WireViolation
 from smolagents_hardened.governance.latch import ended, waking
 from smolagents_hardened.host_text import presentable
 from smolagents_hardened.limits import Limits
@@ -71,8 +71,11 @@ class Session(Orders):
         self._patience_s = limits.start_s  # for the answers about files and pictures, all until the next step
         self._is_noisy = False  # the latest step was cut short: more of its output may be under way
         self._orders_until: Deadline | None = None  # while what a step has made is collected
+        self._worker: int | None = None  # the thread that uses the channel, while one does
+        self._is_owed = False  # somebody else has closed the session: the worker lets go of the box
         self.pictures = 0  # that the latest step has shown
         self.is_alive = True
+        self.failure: BoxError | None = None  # what the box did in a step that it was ended for
         self.enforcement: Enforcement = box.enforcement
 
     # ---- life --------------------------------------------------------------------------------------------
@@ -80,26 +83,38 @@ class Session(Orders):
     def open(self) -> None:
         """Wait for HELLO and check what is in force. On any error the box is gone."""
         deadline = Deadline(self._clock, self._limits.start_s)
-        try:
-            hello = self._expect(Hello, deadline).message
-            assert isinstance(hello, Hello)  # nosec B101 - _expect returned it
-            self.enforcement = self._box.verify(hello.report)
-        except BaseException:
-            self.close()
-            raise
+        with self._at_work():
+            try:
+                hello = self._expect(Hello, deadline).message
+                assert isinstance(hello, Hello)  # nosec B101 - _expect returned it
+                self.enforcement = self._box.verify(hello.report)
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """End the box and remove every trace of it. Idempotent; any thread may call it.
 
-        While another thread runs a step, that thread lets go of the channel: descriptors must not be closed, and
-        perhaps be given to a stranger, under a poll.
+        While another thread is at work with the box, that one lets go of the channel: descriptors must not be closed,
+        and perhaps be given to a stranger, under a poll.
         """
-        self.is_alive = False
-        if self._step is not None and self._step.thread != get_ident():
+        self.is_alive, self._is_owed = False, True
+        if self._worker not in (None, get_ident()):
             self._box.kill()
             self._box.channel.wake()
         else:
+            self._is_owed = False
             self._box.close()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self._worker = get_ident()
+        try:
+            yield
+        finally:
+            self._worker = None  # before the look: who closes from now on does all of it
+            if self._is_owed:
+                self.close()
 
     # ---- between steps -----------------------------------------------------------------------------------
 
@@ -117,19 +132,20 @@ class Session(Orders):
         is_one_of_many = isinstance(message, List | Read | Look)  # how many there are is the box's word
         patience_s = self._patience_s if is_one_of_many else self._limits.start_s
         started, deadline = self._clock(), self._orders_until or Deadline(self._clock, patience_s)
-        try:
-            self._drain(0, lambda _bytes: None)
-            self._send(message, blobs, deadline)
-            return self._expect(answer, deadline)
-        except ConfigError:
-            raise  # nothing was sent: the session is whole
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            if is_one_of_many and self._orders_until is None:
-                left_s = patience_s - (self._clock() - started)
-                self._patience_s = min(self._limits.start_s, left_s + REFILL_S)
+        with self._at_work():
+            try:
+                self._drain(0, lambda _bytes: None)
+                self._send(message, blobs, deadline)
+                return self._expect(answer, deadline)
+            except ConfigError:
+                raise  # nothing was sent: the session is whole
+            except BaseException:
+                self.close()
+                raise
+            finally:
+                if is_one_of_many and self._orders_until is None:
+                    left_s = patience_s - (self._clock() - started)
+                    self._patience_s = min(self._limits.start_s, left_s + REFILL_S)
 
     def _expect(self, kind: type[Message], deadline: Deadline) -> Delivery:
         while not deadline.has_passed():
@@ -155,7 +171,7 @@ class Session(Orders):
         self.pictures, self._patience_s = 0, self._limits.start_s
         step = self._step = Step(self._seq, wall_s, Deadline(self._clock, wall_s))
         try:
-            with waking(self._box.channel.wake):
+            with self._at_work(), waking(self._box.channel.wake):
                 return self._run(step, code)
         except BaseException:  # the user's Ctrl-C, a stop, a bug of ours: no half-run step may stay behind
             if not step.is_done:
@@ -178,14 +194,10 @@ class Session(Orders):
                 outcome = self._take(step, delivery)
                 if outcome is not None:
                     return outcome
-        except WireViolation as violation:
+        except (WireViolation, BoxDied) as failure:
+            self.failure = failure
             self.close()
-            return step.ended() or Broke(
-                f"The sandbox broke its protocol and was ended: {violation}", step.logs(), is_violation=True
-            )
-        except BoxDied as death:
-            self.close()
-            return step.ended() or self._died(step, death)
+            return step.ended() or self._broke(step, failure)
 
     def _take(self, step: Step, delivery: Delivery) -> Outcome | None:
         step.frames += 1
@@ -241,15 +253,17 @@ class Session(Orders):
         step.deadline = Deadline(self._clock, self._limits.grace_s)
         self._box.interrupt()
 
-    def _died(self, step: Step, death: BoxDied) -> Outcome:
+    def _broke(self, step: Step, failure: WireViolation | BoxDied) -> Outcome:
+        if isinstance(failure, WireViolation):
+            return Broke(f"The sandbox broke its protocol and was ended: {failure}", step.logs())
         if step.deadline.has_passed():
             return LimitHit(Limit.TIME, step.time_is_up(), step.logs(), state_lost=True)
-        if death.cause == "oom":
+        if failure.cause == "oom":
             mib = self._limits.memory_bytes // 2**20
             message = f"The code used more than the {mib} MiB of memory it may use and was ended."
             return LimitHit(Limit.MEMORY, message, step.logs(), state_lost=True)
-        what = "The code ended its own process" if death.cause in ("exit", "signal") else "The sandbox has ended"
-        return Broke(f"{what}: {death}", step.logs(), is_violation=False)
+        what = "The code ended its own process" if failure.cause in ("exit", "signal") else "The sandbox has ended"
+        return Broke(f"{what}: {failure}", step.logs())
 
     def _done(self, step: Step, delivery: Delivery, done: Done) -> Outcome:
         values = read_trees(delivery, *([done.value] if done.has_value else []))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import get_ident
 from typing import Protocol
 
 from smolagents_hardened.deadline import Deadline
@@ -49,7 +48,6 @@ class Step:
     seq: int
     wall_s: float | None
     deadline: Deadline
-    thread: int = field(default_factory=get_ident)  # the one that runs it
     printed: list[str] = field(default_factory=list)
     log_bytes: int = 0
     calls: int = 0

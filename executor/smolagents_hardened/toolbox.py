@@ -272,7 +272,7 @@ class Serving:
             self._record(
                 self._placed(tool, arguments or {}), tool=presentable(tool, 200), code=code, reason=told, **ids, **given
             )
-        return Told(type_name, told)
+        return Told(type_name, f"{told} (code: {code})")
 
     def end_step(self) -> None:
         """Say on record how many refusals of this step were not written one by one, and count anew."""

@@ -80,7 +80,7 @@ def test_a_lie_ends_the_session(lie: bytes) -> None:
     session = session_with(tell)
     outcome = session.run("", 5)
     assert isinstance(outcome, Broke)
-    assert outcome.is_violation
+    assert isinstance(session.failure, WireViolation)
     assert not session.is_alive
 
 

@@ -186,7 +186,7 @@ def test_the_commands_know_cedar(tmp_path: Path, capsys: pytest.CaptureFixture[s
     bad.write_text("permit();\nforbid(principal, action, resource);\npermit();")
     assert (main(["policy", "check", str(good)]), main(["policy", "check", str(bad)])) == (0, 1)
     out = capsys.readouterr().out
-    assert "ok: 4 rules, default deny" in out
+    assert "ok: 4 rules, 0 budgets, default deny, mode enforce" in out
     assert all(f"bad.cedar, line {line}:" in out for line in (1, 3))
     made = [
         {"tool": "read", "arguments": {"path": "/data/x"}, "expect": "allow", "rule": "reads"},

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
 from pathlib import Path
 
 import pytest
+from tests.governance.governed import bench
 
 from smolagents_hardened.cli import main
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance import policy
 from smolagents_hardened.governance.check import check
-from smolagents_hardened.governance.reload import load
+from smolagents_hardened.governance.reload import SUFFIXES, PolicyFile, load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 POLICIES = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".toml", ".yaml", ".json", ".cedar"))
@@ -61,6 +63,40 @@ def test_rules_about_one_tool_are_compared(tmp_path: Path) -> None:
     assert said(tmp_path, TWO.format("deny", "min = 101, max = 500")) == [
         ", line 7: rule 2 can never decide: rule 1 fits whenever it does"
     ]
+
+
+@pytest.mark.parametrize("name", ["p.toml", "p.yaml", "p.json", "p.cedar"])
+def test_check_tells_the_hash_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """An auditor's `sha256sum` agrees with what is printed; so does the trail. A byte order mark is read over."""
+    texts = {"p.toml": 'default = "deny"', "p.yaml": "default: deny", "p.json": '{"default": "deny"}'}
+    written = texts.get(name, "permit(principal, action, resource);").encode()
+    for raw in (written, b"\xef\xbb\xbf" + written):
+        (tmp_path / name).write_bytes(raw)
+        assert main(["policy", "check", str(tmp_path / name)]) == 0
+        said = capsys.readouterr().out
+        assert f"file_sha256 {hashlib.sha256(raw).hexdigest()} of the file" in said
+        assert f"digest {load(tmp_path / name).digest} of what it says" in said
+    with bench(PolicyFile(tmp_path / name)) as it:
+        (tmp_path / name).write_bytes(written + b"\n")
+        it.serve()
+        loads = [one for one in it.trail.records() if one["kind"] == "policy_load"]
+    assert [one["file_sha256"] for one in loads] == [hashlib.sha256(one).hexdigest() for one in (raw, written + b"\n")]
+    assert len({one["digest"] for one in loads}) == (1 if name in texts else 2)
+
+
+@pytest.mark.parametrize(("mode", "told"), [("enforce", "mode enforce\n"), ("shadow", "mode shadow: nothing of it")])
+def test_check_tells_what_is_in_force(tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str, told: str) -> None:
+    """A policy that was left in shadow does not look like one that counts; neither does one without its budgets."""
+    (tmp_path / "p.toml").write_text(f'default = "deny"\nmode = "{mode}"\n[[budget]]\ncalls = 3\n')
+    assert main(["policy", "check", str(tmp_path / "p.toml")]) == 0
+    assert f"ok: 0 rules, 1 budgets, default deny, {told}" in capsys.readouterr().out
+
+
+def test_what_has_no_language_is_told_all_of_them(tmp_path: Path) -> None:
+    """Cedar, too."""
+    (found,) = said(tmp_path, "x", "p.txt")
+    for suffix in SUFFIXES:
+        assert suffix in found
 
 
 LINES = [

@@ -13,12 +13,14 @@ from tests.governance.governed import Bench, bench, code_call, tool_call
 
 from smolagents_hardened import Decision, RunStopped
 from smolagents_hardened.errors import ConfigError
-from smolagents_hardened.governance.budget import Budget, is_amount
+from smolagents_hardened.governance.budget import Budget, Meter, is_amount
 from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.charter import Wishes, charter
 from smolagents_hardened.governance.hooks import Means
 from smolagents_hardened.governance.policy import Policy
+from smolagents_hardened.governance.prices import PriceTable
 from smolagents_hardened.governance.reload import PolicyFile
-from smolagents_hardened.governance.served import Refused, Value
+from smolagents_hardened.governance.served import Refused, Value, refusal_text
 
 
 def call(it: Bench, tool: str = "weather") -> str:
@@ -48,6 +50,50 @@ def test_what_a_worker_does_costs_its_manager_what_the_manager_says(worker_price
         got: list[str] = []
         below(manager, lambda: got.extend(call(worker) for _ in range(3)))
         assert got == ["ok", "ok", "budget_exhausted"]
+
+
+GLOBS = {"weath*": 1, "*": 0.25, "other": 0.1, "o*": 9}
+
+
+@pytest.mark.parametrize("is_policy", [True, False])
+def test_a_price_of_a_glob_is_charged(is_policy: bool) -> None:
+    """A tool's own name counts first, else the highest price of the globs that fit; tokens have none of these."""
+    priced = Policy.from_mapping({"default": "allow", "prices": GLOBS}) if is_policy else None
+    hooks, prices = ([priced], None) if is_policy else ([], GLOBS)
+    for tool, cost in {"weather": 1, "clock": 0.25, "other": 0.1}.items():
+        with bench(*hooks, budgets=(Budget(cost=2),), prices=prices) as it:
+            assert [call(it, tool), used(it)["used_cost"]] == ["ok", cost]
+            it.governor.spend("main", (5, 5))
+            assert used(it)["used_cost"] == cost
+
+
+def test_an_agents_prices_go_before_those_of_its_policies() -> None:
+    """Also where they are of globs; where they say nothing, the policies' count."""
+    policy = Policy.from_mapping({"default": "allow", "prices": {"weather": 5, "clock": 2}})
+    with bench(policy, budgets=(Budget(cost=9),), prices={"w*": 1}) as it:
+        assert [call(it, "weather"), used(it)["used_cost"]] == ["ok", 1]
+        assert [call(it, "clock"), used(it)["used_cost"]] == ["ok", 3]
+
+
+@pytest.mark.parametrize("prices", [{"model:in": 1}, {"model:*": 1}, {"w*": lambda _: 1}, {3: 1}, {"model:input": len}])
+def test_a_price_that_could_never_be_charged_is_refused(prices: dict[str, object]) -> None:
+    """In Python and, where a file can say it, in a policy."""
+    assert PriceTable({"model:input": 1, "model:output": 1, "w": lambda _: 1, "w*": 1})
+    with pytest.raises(ConfigError, match="price"):
+        charter(Wishes(prices=prices))
+    with pytest.raises(ConfigError, match="price"):
+        Policy.from_mapping({"default": "allow", "prices": prices})
+
+
+def test_a_tools_price_is_looked_for_once() -> None:
+    """However many globs there are; and no number of names fills the memory."""
+    table = PriceTable({f"t{number}_*": number for number in range(1000)})
+    started = time.monotonic()
+    assert {table.of("t7_x") for _ in range(100_000)} == {7}
+    assert time.monotonic() - started < 2
+    for number in range(3000):
+        assert table.of(f"x{number}") is None
+    assert len(table._found) <= 1000
 
 
 def test_a_workers_tokens_cost_its_manager_what_the_manager_says() -> None:
@@ -158,6 +204,79 @@ def test_what_is_no_amount_is_refused(number: object) -> None:
     if number is not None:
         with pytest.raises(ConfigError):
             Budget(cost=number)  # type: ignore[arg-type]
+
+
+def refused(budget: Budget, *charges: tuple[str, float, float], agent: str = "main") -> str:
+    """What is said of the last of these charges (tool, cost, moment); those before are made."""
+    meter = Meter([budget])
+    told = [meter.charge(tool_call(tool, agent), Decimal(str(cost)), now) for tool, cost, now in charges]
+    assert all(one is None for one in told[:-1])
+    return "" if told[-1] is None else told[-1].reason
+
+
+DEAR = [("large", 0.1, 0), ("large", 0.1, 0)]
+REASONS: dict[str, tuple[str, str]] = {
+    "too dear": (
+        refused(Budget(cost=0.25), *DEAR, DEAR[0]),
+        "the budget of 0.25 of cost for all tools is too small: 0.05 is left, and this call costs 0.1",
+    ),
+    "what is cheaper fits": (refused(Budget(cost=0.25), *DEAR, ("small", 0.05, 0)), ""),
+    "nothing left": (refused(Budget(cost=0.2), *DEAR, DEAR[0]), "the budget of 0.2 of cost for all tools is used up"),
+    "a reason of its own": (
+        refused(Budget(cost=0.25, reason="Enough."), *DEAR, DEAR[0]),
+        "Enough: 0.05 is left, and this call costs 0.1",
+    ),
+    "a rate": (
+        refused(Budget(tool="fetch", calls=2, every_s=60), ("fetch", 0, 0), ("fetch", 0, 10), ("fetch", 0, 20)),
+        "the budget of 2 calls in 60 s for tool 'fetch' is used up: the next call fits in 40 s",
+    ),
+    "after that time": (refused(Budget(calls=2, every_s=60), ("x", 0, 0), ("x", 0, 10), ("x", 0, 60)), ""),
+    "a rate of nothing": (
+        refused(Budget(calls=0, every_s=60), ("x", 0, 0)),
+        "the budget of 0 calls in 60 s for all tools is used up",
+    ),
+    "of one agent": (
+        refused(Budget(agent="w*", calls=1), ("x", 0, 0), ("x", 0, 0), agent="worker"),
+        "the budget of 1 calls for all tools of agent 'w*' is used up",
+    ),
+    "of each tool": (
+        refused(Budget(tool="f*", per="tool", calls=1), ("fetch", 0, 0), ("fetch", 0, 0)),
+        "the budget of 1 calls for tool 'fetch' is used up",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_a_budgets_refusal_is_true(name: str) -> None:
+    """The model chooses its next step by it: what is left, what it costs, when there is room again, and for whom."""
+    said, expected = REASONS[name]
+    assert said == expected
+
+
+def test_a_lowered_rate_says_when_enough_calls_are_over() -> None:
+    """Three calls were made where only one is allowed now: the last of them counts."""
+    meter = Meter([Budget(calls=3, every_s=60)])
+    for now in (0, 10, 20):
+        meter.charge(tool_call("x"), Decimal(0), now)
+    meter.adopt([Budget(calls=1, every_s=60)])
+    said = meter.refusal(tool_call("x"), Decimal(0), 30)
+    assert said is not None
+    assert said.reason.endswith("the next call fits in 50 s")
+    assert meter.refusal(tool_call("x"), Decimal(0), 80) is None
+
+
+def test_the_model_may_repeat_what_a_rate_refused() -> None:
+    """When the reason says; what anything else refused it may not."""
+    assert "unchanged (or only when the reason says);" in refusal_text("x", Refused("wait", "budget_exhausted"))
+    assert "unchanged;" in refusal_text("x", Refused("no", "denied"))
+
+
+@pytest.mark.parametrize("name", ["agent", "tool"])
+def test_a_budget_for_an_empty_name_is_refused(name: str) -> None:
+    """No call is of an empty name: nothing would ever be counted."""
+    assert Budget.from_mapping({"calls": 1, name: "x"})
+    with pytest.raises(ConfigError, match="empty"):
+        Budget.from_mapping({"calls": 1, name: ""})
 
 
 def test_tool_time_is_counted_once() -> None:

@@ -15,9 +15,10 @@ from smolagents_hardened.audit.record import digest
 from smolagents_hardened.audit.trail import Trail
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
-from smolagents_hardened.governance.cases import Replayed, Tried, replay, try_cases
+from smolagents_hardened.governance.cases import Tried, try_cases
 from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.policy import Policy
+from smolagents_hardened.governance.replay import Replayed, replay
 from smolagents_hardened.wire.json_text import Tree
 
 _KINDS = {"same", "different", "unknown", "elsewhere"}

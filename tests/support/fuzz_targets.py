@@ -38,7 +38,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "audit": ("audit.verify", "audit.report"),
     "trail": ("audit.trail", "audit.file", "audit.verify"),
     "snippets": ("audit.snippets", "audit.redact"),
-    "replayed": ("governance.cases",),
+    "replayed": ("governance.replay",),
     "policy": ("governance.policy", "governance.policy_file", "governance.policy_yaml", "governance.predicates"),
     "policy_text": ("governance.policy_file", "governance.policy_lines", "governance.policy_yaml"),
     "cedar": ("governance.cedar",),

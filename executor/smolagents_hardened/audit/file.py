@@ -10,6 +10,7 @@ import fcntl
 import os
 import stat
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,13 @@ _POLL_S = 0.001  # between two tries for the lock: an append holds it for some 5
 
 
 class AppendFile:
-    """One open file. `lock` keeps other processes out; threads of this one are the caller's matter."""
+    """One open file. `lock` keeps other processes out; threads of this one are the caller's matter.
+
+    A descriptor that nobody has closed goes with this object: not each user of a trail closes it.
+    """
+
+    _fd: int
+    _let_go: weakref.finalize[[int], AppendFile]
 
     def __init__(self, path: Path, lock_timeout_s: float = 10.0, *, is_durable: bool = False) -> None:
         # O_NONBLOCK: opening a FIFO must not wait for its other end; for regular files it means nothing.
@@ -26,9 +33,9 @@ class AppendFile:
         self._path = path
         self._lock_timeout_s = lock_timeout_s
         try:
-            self._fd = os.open(path, flags)
+            self._hold(os.open(path, flags))
         except FileNotFoundError:
-            self._fd = os.open(path, flags | os.O_CREAT, 0o600)
+            self._hold(os.open(path, flags | os.O_CREAT, 0o600))
             if is_durable:  # a record that survives a power cut needs a file with a name
                 sync_directory(path.parent)
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):
@@ -45,8 +52,8 @@ class AppendFile:
             return
         # The kernel's own link to this very file, whatever its path is by now.
         fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        os.close(self._fd)
-        self._fd = fd
+        self.close()
+        self._hold(fd)
 
     def lock(self) -> tuple[int, bool]:
         """Take the lock; gives the size in bytes, and whether the file still has its name. Raises OSError when the file
@@ -138,8 +145,12 @@ class AppendFile:
     def close(self) -> None:
         """Close the descriptor. Idempotent."""
         if self._fd >= 0:
-            os.close(self._fd)
             self._fd = -1
+            self._let_go()
+
+    def _hold(self, fd: int) -> None:
+        self._fd, self._let_go = fd, weakref.finalize(self, os.close, fd)
+        self._let_go.atexit = False  # what is written there goes first
 
 
 def sync_directory(path: Path) -> None:

@@ -65,13 +65,13 @@ KINDS: dict[str, tuple[str, dict[str, Any], frozenset[str]]] = {
     "policy_load": (
         "A set of rules is in force from here on; `error`: a changed file is not, since it is not valid.",
         {
-            **{name: _TEXT for name in ("run", "hook", "digest", "default", "mode")},
+            **{name: _TEXT for name in ("run", "hook", "digest", "file_sha256", "default", "mode")},
             "error": _PLAIN_TEXT,
             "shadow": {"type": "boolean"},
             "rules": _WHOLE,
             "budgets": {"type": "array"},
         },
-        frozenset({"default", "mode", "rules", "budgets", "error"}),
+        frozenset({"file_sha256", "default", "mode", "rules", "budgets", "error"}),
     ),
     "delegation": (
         "What the agent was lent, the outermost grant first.",

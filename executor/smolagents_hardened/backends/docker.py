@@ -11,7 +11,6 @@ import contextlib
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from smolagents_hardened.backends import payload
 from smolagents_hardened.backends.base import BoxRequest, Manifest
@@ -32,7 +31,7 @@ from smolagents_hardened.backends import (
     docker_shelf,
     package_lock,
 )
-from smolagents_hardened.backends.docker_box import Debts, DockerBox, remove
+from smolagents_hardened.backends.docker_box import Debts, DockerBox
 from smolagents_hardened.backends.docker_channel import AttachChannel
 from smolagents_hardened.backends.docker_config import Config, Plan, container_config, pick_user
 from smolagents_hardened.backends.docker_recipe import recipe
@@ -126,6 +125,7 @@ class DockerBackend:
         with docker_engine.translated("remove what an earlier box left"):
             self._debts.settle(self._client)
         token = secrets.token_hex(8)
+        name = f"{NAME}{token}"
         bound, streamed = docker_files.split(
             request.files, self._engine, request.limits, is_streamed=self._streams_files
         )
@@ -138,18 +138,21 @@ class DockerBackend:
             has_swappiness=self._engine.cgroup_version == 1,
             bound=bound,
             streamed=streamed,
+            carrier=f"{name}-files" if streamed else "",
         )
+        # Known by name before the engine is asked: a Ctrl-C may come while it answers. And the carrier stays until the
+        # box has started: with a box that never did, the engine would leave the volume.
         with contextlib.ExitStack() as undo:
-            if streamed:
-                plan = replace(plan, carrier=docker_files.load(self._client, plan))
+            if plan.carrier:
                 undo.callback(self._discard, plan.carrier)
-            container = self._create(plan, f"{NAME}{token}")
-            undo.callback(self._discard, container)
+                docker_files.load(self._client, plan)
+            undo.callback(self._discard, name)
+            container = self._create(plan, name)
+            with docker_engine.translated("start a box"):
+                box = self._start(container, plan, manifest, undo)
             if plan.carrier:
                 with docker_engine.translated("hand over the files"):
                     self._client.api.remove_container(plan.carrier)  # its volume is the box's from here on
-            with docker_engine.translated("start a box"):
-                box = self._start(container, plan, manifest, undo)
             # What the engine alone decides is refused at once; the rest is known after HELLO (`DockerBox.verify`).
             box.enforcement.require(request.required & ENGINE_LAYERS)
             undo.pop_all()
@@ -178,14 +181,10 @@ class DockerBackend:
             ) from error
 
     def _create(self, plan: Plan, name: str) -> str:
-        try:
-            with docker_engine.translated("create a box"):
-                created = self._client.api.create_container_from_config(  # type: ignore[no-untyped-call]
-                    self._config(plan), name
-                )
-        except BackendError:
-            self._debts.owe(name, LATE_S)  # an engine that hangs may still carry it out, later
-            raise
+        with docker_engine.translated("create a box"):
+            created = self._client.api.create_container_from_config(  # type: ignore[no-untyped-call]
+                self._config(plan), name
+            )
         return str(created["Id"])
 
     def _start(self, container: str, plan: Plan, manifest: Manifest, undo: contextlib.ExitStack) -> DockerBox:
@@ -195,12 +194,10 @@ class DockerBackend:
         witnesses = Witnesses(self._engine, plan, self._client.api.inspect_container(container))
         return DockerBox(self._client, channel, witnesses, manifest, self._debts)
 
-    def _discard(self, container: str) -> None:
-        # The error that brought us here is the one to tell; what cannot be removed now, the reaper will.
-        try:
-            remove(self._client, container)
-        except BackendError:
-            self._debts.owe(container)
+    def _discard(self, name: str) -> None:
+        self._debts.owe(name, LATE_S)  # an engine that hangs may still make it, later
+        with contextlib.suppress(BackendError):  # the error that brought us here is the one to tell
+            self._debts.settle(self._client)
 
     def _config(self, plan: Plan) -> Config:
         return container_config(plan)

@@ -18,7 +18,6 @@ from pathlib import PurePosixPath
 import docker
 
 from smolagents_hardened.backends import docker_engine
-from smolagents_hardened.backends.docker_box import remove
 from smolagents_hardened.backends.docker_config import Config, Plan
 from smolagents_hardened.backends.docker_witness import Engine
 from smolagents_hardened.errors import ConfigError
@@ -49,19 +48,15 @@ def split(
     return bound, streamed
 
 
-def load(client: docker.DockerClient, plan: Plan) -> str:
-    """A container, never to be started, whose anonymous volume holds what is to be streamed; its id.
+def load(client: docker.DockerClient, plan: Plan) -> None:
+    """Make the carrier, never to be started, whose anonymous volume holds what is to be streamed.
 
-    The box takes the volume over (VolumesFrom, read-only). The caller removes the container, and not the volume.
+    The box takes the volume over (VolumesFrom, read-only). The caller removes the carrier: once the box has started
+    without the volume, and with it whatever goes wrong.
     """
     with docker_engine.translated("prepare the files of a box"), docker_engine.patient(client):
-        carrier = str(client.api.create_container_from_config(_carrier(plan))["Id"])  # type: ignore[no-untyped-call]
-        try:
-            client.api.put_archive(carrier, PLACE, _tar(plan))  # the SDK streams what iterates
-        except BaseException:
-            remove(client, carrier)
-            raise
-    return carrier
+        client.api.create_container_from_config(_carrier(plan), plan.carrier)  # type: ignore[no-untyped-call]
+        client.api.put_archive(plan.carrier, PLACE, _tar(plan))  # the SDK streams what iterates
 
 
 def _carrier(plan: Plan) -> Config:

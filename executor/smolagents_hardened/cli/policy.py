@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from smolagents_hardened.host_text import neutral, presentable
 
@@ -50,11 +52,18 @@ def _check(arguments: argparse.Namespace) -> int:
         _say(f"{'error' if finding.is_error else 'warning'}: {finding.message}")
     errors = sum(finding.is_error for finding in findings)
     if not errors:
-        from smolagents_hardened.governance.reload import load
+        from smolagents_hardened.governance.reload import PolicyFile
 
-        told = load(arguments.file).described()
-        print(f"ok: {told['rules']} rules, default {told['default']}, sha256 {told['digest']}")
+        print(_told(PolicyFile(arguments.file).described()))
     return 1 if errors else 0
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    mode = "mode shadow: nothing of it has an effect" if facts["mode"] == "shadow" else f"mode {facts['mode']}"
+    return (
+        f"ok: {facts['rules']} rules, {len(facts['budgets'])} budgets, default {facts['default']}, {mode}\n"
+        f"file_sha256 {facts['file_sha256']} of the file, digest {facts['digest']} of what it says"
+    )
 
 
 def _test(arguments: argparse.Namespace) -> int:
@@ -70,8 +79,8 @@ def _test(arguments: argparse.Namespace) -> int:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from smolagents_hardened.governance.cases import replay
     from smolagents_hardened.governance.reload import load
+    from smolagents_hardened.governance.replay import replay
 
     counts = {"same": 0, "different": 0, "unknown": 0, "elsewhere": 0}
     for one in replay(load(arguments.file), arguments.trail):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from smolagents_hardened.cli.progress import Progress
+from smolagents_hardened.cli.progress import Progress, WithoutPrints
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.host_text import neutral
 
@@ -60,7 +60,8 @@ def _run(arguments: argparse.Namespace) -> int:
         options["timeout_seconds"] = arguments.timeout
     if not arguments.json:
         options["on_print"] = _print_now
-    with HardenedExecutor(arguments.imports, Progress(), **options) as executor:
+    logger = Progress() if arguments.json else WithoutPrints()
+    with HardenedExecutor(arguments.imports, logger, **options) as executor:
         try:
             done = executor(code)
         except InterpreterError as error:

@@ -59,6 +59,8 @@ class Budget:
             raise ConfigError("per is one of run, agent, tool; exhausted is one of deny, stop")
         if not all(isinstance(text, str) for text in (self.tool, self.agent, self.reason)):
             raise ConfigError("tool, agent and reason are texts")
+        if not (self.tool and self.agent):
+            raise ConfigError("tool and agent are names or globs: no call is of an empty one; leave it out for all")
 
     @classmethod
     def from_mapping(cls, raw: object, where: str = "budget") -> Budget:
@@ -190,9 +192,9 @@ class Meter:
         """
         with self._lock:
             for budget, used in self._counting("", agent):
-                what = _spent(budget, used, _NOTHING) if budget.exhausted == "stop" else None
-                if what is not None:
-                    return Decision.stop(budget.reason or f"the budget of {what} is used up")
+                short = _spent(budget, used, _NOTHING) if budget.exhausted == "stop" else None
+                if short is not None:
+                    return Decision.stop(budget.reason or f"the budget of {short.what} is used up")
         return None
 
     def left(self) -> list[dict[str, object]]:
@@ -223,10 +225,10 @@ class Meter:
     def _refusal(self, call: ToolCall, cost: Decimal, now: float) -> Decision | None:
         exhausted = None
         for budget, used in self._counting(call.tool, call.agent):
-            what = _exhausted(budget, used, cost, now)
-            if what is None:
+            short = _exhausted(budget, used, cost, now)
+            if short is None:
                 continue
-            reason = budget.reason or f"the budget of {what} for {_whom(budget, call)} is used up"
+            reason = short.told(budget, call)
             if budget.exhausted == "stop":
                 return Decision.stop(reason)
             if exhausted is None:
@@ -238,33 +240,54 @@ def _counter(budget: Budget, whose: str) -> _Counter:
     return budget.tool, budget.agent, budget.per, budget.every_s, whose
 
 
-def _exhausted(budget: Budget, used: _Used, cost: Decimal, now: float) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Short:
+    """What of a budget does not suffice, for people and models: they choose the next step by it."""
+
+    what: str
+    state: str = "is used up"
+    hint: str = ""  # also behind a reason of the budget's own
+
+    def told(self, budget: Budget, call: ToolCall) -> str:
+        reason = budget.reason or f"the budget of {self.what} for {_whom(budget, call)} {self.state}"
+        return f"{reason.rstrip('.')}: {self.hint}" if self.hint else reason
+
+
+def _exhausted(budget: Budget, used: _Used, cost: Decimal, now: float) -> _Short | None:
     if budget.every_s is not None:
         while used.times and used.times[0] <= now - budget.every_s:
             used.times.popleft()
         if len(used.times) + 1 > (budget.calls or 0):
-            return f"{budget.calls} calls in {budget.every_s:g} s"
+            return _Short(f"{budget.calls} calls in {budget.every_s:g} s", hint=_when(budget, used, now))
     elif budget.calls is not None and used.calls + 1 > budget.calls:
-        return f"{budget.calls} calls"
+        return _Short(f"{budget.calls} calls")
     if budget.wall_s is not None and used.wall_s >= budget.wall_s:
-        return f"{budget.wall_s:g} s of tool time"
+        return _Short(f"{budget.wall_s:g} s of tool time")
     return _spent(budget, used, cost)
 
 
-def _spent(budget: Budget, used: _Used, cost: Decimal) -> str | None:
-    if budget.cost is not None and used.cost + cost > (exact(budget.cost) or 0):
-        return f"{budget.cost:g} of cost"
+def _when(budget: Budget, used: _Used, now: float) -> str:
+    """When the next call fits: so many of the latest ones must be out of the window as are one too many."""
+    if not budget.calls or budget.every_s is None:
+        return ""
+    wait_s = used.times[len(used.times) - budget.calls] + budget.every_s - now
+    return f"the next call fits in {math.ceil(wait_s * 10) / 10:.12g} s"
+
+
+def _spent(budget: Budget, used: _Used, cost: Decimal) -> _Short | None:
+    left = None if budget.cost is None else (exact(budget.cost) or _NOTHING) - used.cost
+    if left is not None and cost > left:
+        what = f"{budget.cost:g} of cost"
+        if left <= 0:
+            return _Short(what)
+        return _Short(what, "is too small", f"{float(left):.12g} is left, and this call costs {float(cost):.12g}")
     if budget.tokens is not None and used.tokens >= budget.tokens:
-        return f"{budget.tokens} tokens"
+        return _Short(f"{budget.tokens} tokens")
     return None
 
 
 def _whom(budget: Budget, call: ToolCall) -> str:
-    tools = "all tools" if budget.tool == "*" else f"tool {budget.tool!r}"
-    match budget.per:
-        case "agent":
-            return f"{tools} of agent {call.agent!r}"
-        case "tool":
-            return f"tool {call.tool!r}"
-        case _:
-            return tools
+    tool = call.tool if budget.per == "tool" else budget.tool
+    agent = call.agent if budget.per == "agent" else budget.agent
+    tools = "all tools" if tool == "*" else f"tool {tool!r}"
+    return tools if agent == "*" else f"{tools} of agent {agent!r}"

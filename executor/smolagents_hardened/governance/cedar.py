@@ -22,7 +22,7 @@ from smolagents_hardened.audit.digest import digest_text, type_name
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
 from smolagents_hardened.governance.hooks import Decision, Means
-from smolagents_hardened.governance.policy_file import read_text
+from smolagents_hardened.governance.policy_file import BOM, read_text
 
 SUFFIX = ".cedar"
 # Far above what people write, far below what recursive readers bear.
@@ -39,10 +39,11 @@ _MAX_ERROR_CHARS = 300
 
 
 class CedarPolicy:
-    """A hook made of Cedar policies. `digest` is the SHA-256 of their text."""
+    """A hook made of Cedar policies. `digest` is the SHA-256 of their text, so of the file's bytes."""
 
     is_shadow = False
     after_tool_call = None
+    tells_numbers_apart = True
 
     def __init__(self, text: str, source: str) -> None:
         """Raises ConfigError that names the source and the line of the first policy that is not valid."""
@@ -53,7 +54,7 @@ class CedarPolicy:
         self.name = f"policy:{Path(source).name}"
         self.digest = digest_text(text)
         self._authorize = cedar.is_authorized
-        self._policies = cedar.PolicySet.from_str(text)
+        self._policies = cedar.PolicySet.from_str(text.removeprefix(BOM))
         self._notes = notes
         self.asks_what_is_known = "known" in text
         self._names_final_answer = json.dumps(FINAL_ANSWER) in text
@@ -127,7 +128,7 @@ def problems_of(text: str, source: str) -> list[str]:
 
 def _examined(text: str, source: str) -> tuple[list[str], list[dict[str, str]]]:
     """The problems, and the annotations of each policy. The library sees no text whose bounds were not checked."""
-    cedar = _library(source)
+    cedar, text = _library(source), text.removeprefix(BOM)
     odd = _ODD.search(text)
     if odd is not None:
         line = text.count("\n", 0, odd.start()) + 1

@@ -24,7 +24,7 @@ from smolagents_hardened.governance.budget import Budget
 from smolagents_hardened.governance.delegation import Delegation, Grant
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.hooks import as_hook, shadow
-from smolagents_hardened.governance.purse import table
+from smolagents_hardened.governance.prices import PriceTable
 from smolagents_hardened.governance.reload import SUFFIXES, PolicyFile
 from smolagents_hardened.governance.terminal import TerminalApprover
 
@@ -190,5 +190,5 @@ def _prices(prices: object) -> Prices | None:
         return prices
     if not isinstance(prices, Mapping):
         raise ConfigError(f"prices is a table of tool and number, or a function of the call, not {prices!r}")
-    table(prices)
+    PriceTable(prices)
     return dict(prices)

@@ -12,7 +12,7 @@ from smolagents_hardened.governance import cedar
 from smolagents_hardened.governance.call import FINAL_ANSWER
 from smolagents_hardened.governance.policy import Contents, compile_policy
 from smolagents_hardened.governance.policy_file import read, read_text
-from smolagents_hardened.governance.purse import INPUT, OUTPUT
+from smolagents_hardened.governance.prices import TOKENS
 from smolagents_hardened.governance.rules import EFFECTS, Faults, Rule, is_glob
 
 Place = tuple[str, str | int]  # of a member: the key at the top, and the place (from 0) or name below it
@@ -65,7 +65,7 @@ def _named(contents: Contents) -> Iterator[tuple[Place, str]]:
     yield from ((("rule", rule.number - 1), rule.tool) for rule in contents.rules)
     yield from ((("label", place), label.tool) for place, label in enumerate(contents.labels))
     yield from ((("budget", place), budget.tool) for place, budget in enumerate(contents.budgets))
-    yield from ((("prices", tool), tool) for tool in contents.prices if tool not in (INPUT, OUTPUT))
+    yield from ((("prices", tool), tool) for tool in contents.prices if tool not in TOKENS)
 
 
 def _crossed(rule: Rule) -> Iterator[tuple[str, str, str]]:

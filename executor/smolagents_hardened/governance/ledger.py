@@ -20,7 +20,7 @@ from smolagents_hardened.governance.verdicts import Opinion
 
 # A result is digested for the record only, so a huge one must not cost seconds; arguments are always digested whole.
 MAX_RESULT_BYTES = 64 * 2**20
-_Version = tuple[object, object, bool]
+_Version = tuple[object, object, object, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Ledger:
 
     trail: Trail
     run: str
-    # What is on record of each hook, as long as it is in use by anybody: digest, error, whether in shadow.
+    # What is on record of each hook, as long as it is in use by anybody: digests, error, whether in shadow.
     _versions: WeakKeyDictionary[NamedHook, _Version] = field(default_factory=WeakKeyDictionary)
 
     def policies(self, hooks: Sequence[NamedHook]) -> bool:
@@ -41,9 +41,10 @@ class Ledger:
             if hook.described is None:
                 continue
             described = hook.described()
-            version = (described.get("digest"), described.get("error"), hook.is_shadow())
+            versions = described.get("digest"), described.get("file_sha256")
+            version = (*versions, described.get("error"), hook.is_shadow())
             if self._versions.get(hook) != version:
-                self.trail.append("policy_load", run=self.run, hook=hook.name, shadow=version[2], **described)
+                self.trail.append("policy_load", run=self.run, hook=hook.name, shadow=version[-1], **described)
                 self._versions[hook] = version
                 is_new = True
         return is_new
@@ -152,7 +153,7 @@ class Ledger:
         if not any(opinion.decision.version for opinion in opinions):
             versions = [self._versions[hook] for hook in hooks if hook in self._versions]
             if versions:
-                made["policies"] = sorted({str(digest) for digest, _, _ in versions})
+                made["policies"] = sorted({str(digest) for digest, *_ in versions})
         return made
 
 

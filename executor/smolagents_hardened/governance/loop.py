@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import weakref
 from collections.abc import Awaitable
 from concurrent.futures import Future
 
@@ -17,7 +18,9 @@ _CLOSE_S = 2.0
 
 
 class LoopThread:
-    """Starts its thread with the first awaitable, in a forked child anew. `close` ends it; its owner calls that."""
+    """Starts its thread with the first awaitable, in a forked child anew. `close` ends it, and so does nobody's having
+    this object any more.
+    """
 
     def __init__(self, name: str = "hardened-loop") -> None:
         self._name = name
@@ -52,7 +55,7 @@ class LoopThread:
             self._is_closed = True
             loop, self._loop = self._loop, None
         if loop is not None and self._thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
+            self._stop()
             if self._thread is not threading.current_thread():
                 self._thread.join(_CLOSE_S)
 
@@ -62,14 +65,19 @@ class LoopThread:
             if self._is_closed:
                 raise RuntimeError("the loop for async hooks has been closed")
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_serve, args=(self._loop,), name=self._name, daemon=True)
+                loop = asyncio.new_event_loop()
+                self._stop = weakref.finalize(self, loop.call_soon_threadsafe, loop.stop)
+                self._stop.atexit = False  # what is written there may still need the loop
+                self._loop = loop
+                self._thread = threading.Thread(target=_serve, args=(loop,), name=self._name, daemon=True)
                 self._thread.start()
             return self._loop
 
     def _forget_parent(self) -> None:
         """After a fork the thread is in the parent only, and whoever held the lock may be as well."""
         if self._pid != os.getpid():
+            if self._loop is not None:
+                self._stop.detach()
             self._pid, self._lock, self._loop, self._thread = os.getpid(), threading.Lock(), None, None
 
 

@@ -55,6 +55,7 @@
 
     [prices]                          # one call each; "model:input" and "model:output": one token
     fetch = 0.5
+    "read_*" = 0.1                    # of tools whose own name is not here; of several globs that fit the highest
 
 Every rule that fits counts; the strictest effect wins (the order above), and of that the first rule. `final_answer` is
 judged like any tool, but `tools` never catches it, and the default only if a rule says its name.
@@ -71,11 +72,12 @@ from typing import Any
 
 from smolagents_hardened.audit.record import digest_value
 from smolagents_hardened.errors import ConfigError
-from smolagents_hardened.governance.budget import Budget, is_amount
+from smolagents_hardened.governance.budget import Budget
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall, ToolOutcome
 from smolagents_hardened.governance.hooks import Decision, Means
 from smolagents_hardened.governance.policy_file import Document, read
 from smolagents_hardened.governance.predicates import whole
+from smolagents_hardened.governance.prices import fault
 from smolagents_hardened.governance.rules import (
     EFFECTS,
     Faults,
@@ -114,7 +116,7 @@ class Contents:
 
 
 class Policy:
-    """A hook made of rules. `digest` is the SHA-256 of what they say, whatever the file's layout."""
+    """A hook made of rules. `digest` is a SHA-256 over what they say, whatever the file's layout and language."""
 
     def __init__(self, contents: Contents, name: str, digest: str) -> None:
         self.name = name
@@ -122,6 +124,7 @@ class Policy:
         self.contents = contents
         self.is_shadow = contents.mode == "shadow"
         self.asks_what_is_known = any(rule.known for rule in contents.rules)
+        self.tells_numbers_apart = any(rule.cel is not None for rule in contents.rules)  # 2 from 2.0
         # Present only where there is something to do: every after-hook costs a copy of the arguments.
         self.after_tool_call: Callable[..., ToolOutcome | None] | None = self._labelled if contents.labels else None
         stamped = (replace(rule, decision=replace(rule.decision, version=digest)) for rule in contents.rules)
@@ -262,8 +265,9 @@ class _Source:
             self.blame(f"prices is a table of tool and number, not {prices!r}", "prices")
             return {}
         for tool, price in prices.items():
-            if not is_amount(price):
-                self.blame(f"the price of {tool!r} is a number from 0 on, not {price!r}", "prices", tool)
+            wrong = fault(tool, repr(price) if callable(price) else price)
+            if wrong:
+                self.blame(wrong, "prices", tool)
         return prices
 
     def _is_astray(self, key: str) -> bool:

@@ -16,6 +16,7 @@ from smolagents_hardened.governance import policy_lines
 from smolagents_hardened.governance.policy_lines import MAX_DEPTH
 
 SUFFIXES = (".toml", ".yaml", ".yml", ".json")
+BOM = "\ufeff"  # some editors begin a file with it; it says nothing
 MAX_BYTES = 2**20  # some ten thousand rules; a policy that nobody can read is no policy
 _MAX_INT = 2**63  # as in TOML: what every reader takes
 
@@ -65,7 +66,7 @@ def _oddity(value: object, path: policy_lines.Path) -> tuple[policy_lines.Path, 
 
 
 def read_text(path: Path) -> str:
-    """The text of one file. Raises ConfigError that names it."""
+    """The text of one file, as it is. Raises ConfigError that names it."""
     try:
         with opened(path) as stream:
             raw = stream.read(MAX_BYTES + 1)
@@ -87,8 +88,9 @@ def parse(text: str, path: Path) -> Document:
     reader = _READERS.get(path.suffix)
     try:
         if reader is None:
-            raise ValueError(f"the name must end in {', '.join(SUFFIXES)}, not {path.suffix!r}")
-        return reader(text)
+            known = ", ".join(SUFFIXES)
+            raise ValueError(f"the name must end in {known} (or, of a policy, in .cedar), not {path.suffix!r}")
+        return reader(text.removeprefix(BOM))
     except RecursionError as error:
         raise ConfigError(f"policy file {path} is not valid: nested deeper than {MAX_DEPTH} levels") from error
     except ValueError as error:  # of tomllib, json and the YAML reader; all name the line

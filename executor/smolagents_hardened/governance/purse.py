@@ -6,19 +6,19 @@ A price belongs to whoever's budget is charged: what a managed agent does costs 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from smolagents_hardened.errors import ConfigError, RunStopped
 from smolagents_hardened.governance.arguments import for_hook
 from smolagents_hardened.governance.asking import NoAnswer
 from smolagents_hardened.governance.authority import Authority, Price
-from smolagents_hardened.governance.budget import Budget, exact
+from smolagents_hardened.governance.budget import Budget
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.delegation import Delegation, Grant
 from smolagents_hardened.governance.hooks import Decision, NamedHook
+from smolagents_hardened.governance.prices import INPUT, OUTPUT, PriceTable
 
-INPUT, OUTPUT = "model:input", "model:output"  # the names of a model's tokens in a table of prices
 # Asks a price function: the price (None: it gave none), the RunStopped that it raised, or a NoAnswer.
 Ask = Callable[[Callable[[], object]], Decimal | RunStopped | NoAnswer | None]
 _NOTHING = Decimal(0)
@@ -38,8 +38,8 @@ class Purse:
         self._lent = lent
         self._budgets = authority.budgets
         self._function = prices if callable(prices) else None
-        self._own = table({} if prices is None or callable(prices) else prices)
-        self._table: Mapping[str, Decimal | Price] = self._own
+        self._own = PriceTable({} if prices is None or callable(prices) else prices)
+        self._brought = PriceTable({})
         self._of_run: Grant | None = None  # the budgets of each run, once there are any
         self._ask = ask
         self._is_shadow = is_shadow  # whether it is of the hooks in shadow, or of the others
@@ -56,7 +56,7 @@ class Purse:
             budgets = (*self._budgets, *(budget for one in means for budget in one.budgets))
             if not all(isinstance(budget, Budget) for budget in budgets):
                 raise ConfigError("means: budgets is a list of budgets")
-            self._table = {**table(brought), **self._own}
+            self._brought = PriceTable(brought)
             if self._of_run is not None:
                 self._of_run.meter.adopt(budgets)
             elif budgets:
@@ -73,7 +73,7 @@ class Purse:
 
     def price(self, call: ToolCall) -> Decimal | Decision:
         """What a call costs; a denial or a stop where nobody can say."""
-        priced = self._table.get(call.tool, _NOTHING) if self._function is None else self._function
+        priced = self._listed(call.tool) if self._function is None else self._function
         if not callable(priced):
             return priced
         shown = call.with_arguments(for_hook(call.arguments))
@@ -95,20 +95,11 @@ class Purse:
 
     def token_price(self, tokens: tuple[int, int]) -> Decimal:
         """What a model's tokens cost, in and out."""
-        each = [self._table.get(name, _NOTHING) for name in (INPUT, OUTPUT)]
+        each = [self._listed(name) for name in (INPUT, OUTPUT)]
         costs = [cost * count for cost, count in zip(each, tokens, strict=True) if isinstance(cost, Decimal)]
         return sum(costs, _NOTHING)
 
-
-def table(prices: Mapping[str, object]) -> dict[str, Decimal | Price]:
-    """Prices as they are charged: exact numbers, and functions of the call. Raises ConfigError."""
-    made: dict[str, Decimal | Price] = {}
-    for tool, price in prices.items():
-        cost = exact(price)
-        if callable(price) and tool not in (INPUT, OUTPUT):
-            made[tool] = price
-        elif cost is None:
-            raise ConfigError(f"prices: {tool} costs {price!r}, which is no number from 0 on")
-        else:
-            made[tool] = cost
-    return made
+    def _listed(self, name: str) -> Decimal | Price:
+        found = self._own.of(name)
+        found = self._brought.of(name) if found is None else found
+        return _NOTHING if found is None else found

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+from smolagents_hardened.audit.digest import digest_text
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance import cedar, policy_file
 from smolagents_hardened.governance.call import ToolCall, ToolOutcome
@@ -31,6 +32,14 @@ def _compiled(text: str, path: Path) -> Policy | cedar.CedarPolicy:
     return Policy.from_document(policy_file.parse(text, path), str(path))
 
 
+class _InForce:
+    """One version of a file, and what the trail says of it: also which bytes it was."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        self.policy = _compiled(text, path)
+        self.told: dict[str, object] = {**self.policy.described(), "file_sha256": digest_text(text)}
+
+
 class PolicyFile:
     """The hook of a policy file. Looks at the file before each call; what it says now is what counts.
 
@@ -48,9 +57,14 @@ class PolicyFile:
         self._stamp: _Stamp | None = self._stat()  # of the text in force; None: read the file again
         self._text = policy_file.read_text(self._path)  # the latest that is known to be a policy, or to be none
         self._fault = ""  # why it is none
-        self.policy = _compiled(self._text, self._path)  # replaced as a whole, never changed
+        self._in_force = _InForce(self._text, self._path)  # replaced as a whole, never changed
         self._error = ""  # why what the file says now is not in force
         self.name = self.policy.name
+
+    @property
+    def policy(self) -> Policy | cedar.CedarPolicy:
+        """The version in force."""
+        return self._in_force.policy
 
     @property
     def is_shadow(self) -> bool:
@@ -78,7 +92,7 @@ class PolicyFile:
     def described(self) -> dict[str, object]:
         """What is in force; reads the file again if it has changed."""
         self._refresh()
-        return self.policy.described() | ({"error": self._error} if self._error else {})
+        return self._in_force.told | ({"error": self._error} if self._error else {})
 
     def _refresh(self) -> None:
         stamp = self._stat()
@@ -101,7 +115,7 @@ class PolicyFile:
         if text == self._text:
             return
         try:
-            self.policy, self._fault = _compiled(text, self._path), ""
+            self._in_force, self._fault = _InForce(text, self._path), ""
         except ConfigError as error:
             if isinstance(error.__cause__, RecursionError):
                 raise

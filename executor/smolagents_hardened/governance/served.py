@@ -73,9 +73,10 @@ def refusal_text(tool: str, refused: Refused) -> str:
             "Do not call it again for the same purpose; go on without this result, or say in your answer "
             "what is missing."
         )
+    unless = " (or only when the reason says)" if refused.code == "budget_exhausted" else ""
     return (
         f"The call to tool '{tool}' was refused: {_why(refused)}. It was not run. "
-        "Do not repeat it unchanged; change what the reason names, use another tool, or say in your answer "
+        f"Do not repeat it unchanged{unless}; change what the reason names, use another tool, or say in your answer "
         "what is missing."
     )
 
