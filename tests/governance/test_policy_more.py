@@ -338,34 +338,31 @@ def test_cel_judges_no_stand_in(value: object) -> None:
 
 
 LOOPS = {
-    "args.x.all(a, a >= 0)": 0,
-    "args.x.exists(a, a == 7) && args.x.all(b, b >= 0)": 0,
-    "args.x.all(a, args.x.exists(b, a == b))": 2_000,
-    "args.x.all(a, a in args.x)": 2_000,
-    "size(args.x.map(a, a + 1)) > 0": 2_000,
-    "size(args.x . filter ( a, a >= 0)) > 0": 2_000,
-    "size(args.x.map(a, args.x)) > 0": 200,
-    "r'\\' != '' && args.x.map(a, args.x) != []": 200,
-    "'(' != ')' && args.x.map(a, '(' + ')') != []": 2_000,
-    "['.map(', '.map('] != [] // .map(.map(.map(": 0,
+    "args.x.all(a, a >= 0)": True,
+    "args.x.exists(a, a == 7) && args.x.all(b, b >= 0)": True,
+    "args.x.all(a, a in args.x)": True,
+    "size(args.x . filter ( a, a >= 0)) > 0": True,
+    "size(args.x.map(a, args.x)) > 0": True,
+    r"r'\\' != '' && args.x.map(a, args.x) != []": True,
+    "'(' != ')' && args.x.map(a, '(' + ')') != []": True,
+    "['.map(', '.map('] != [] // .map(.map(.map(": False,
 }
 
 
 @pytest.mark.parametrize("text", LOOPS)
 def test_cel_does_not_go_through_all_that_a_box_can_send(text: str) -> None:
-    """Nested loops, and those that copy, take minutes for what fits in one message: such a call cannot be told."""
+    """Loops, and those that copy above all, take minutes for what fits in one message: such a call cannot be told."""
     expression = Expression.compile(text, "here")
     assert expression.holds(tool_call("t", x=list(range(20)))) is True
     began = process_time()
-    many = tool_call("t", x=list(range(LOOPS[text] or 50_000)))
-    assert expression.holds(many) is (None if LOOPS[text] else True)
-    assert process_time() - began < 5
+    assert expression.holds(tool_call("t", x=list(range(2_000)))) is (None if LOOPS[text] else True)
+    assert process_time() - began < 1
 
 
-def test_cel_whose_own_lists_take_too_long_is_refused() -> None:
-    """Loops over what stands in the expression itself need no call to be too much."""
-    text = "[1, 2, 3].map(a, " * 8 + "1" + ")" * 8
-    with pytest.raises(ConfigError, match=r"here: cel .* nests its loops too deep"):
+@pytest.mark.parametrize("text", ["args.x.all(a, args.x.exists(b, a == b))", "[1].map(a, " * 8 + "1" + ")" * 8])
+def test_cel_with_a_loop_in_a_loop_is_refused(text: str) -> None:
+    """Their times are multiplied, those of loops over what stands in the expression itself as well."""
+    with pytest.raises(ConfigError, match=r"here: cel .* stands within another loop"):
         Expression.compile(text, "here")
 
 

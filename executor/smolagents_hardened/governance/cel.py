@@ -1,9 +1,11 @@
 """A condition in the Common Expression Language, for rules that predicates cannot say. Needs the extra [cel].
 
-An expression sees `tool`, `agent`, `delegation`, `labels` and `args`. CEL has no loops but over its input and ends for
-every input; but nothing else runs until then, and the box chooses the arguments. So the steps are estimated first, by
-how the loops are nested and how much there is to go through. One that would take too many, fails, or gives no truth
-value, cannot tell.
+An expression sees `tool`, `agent`, `delegation`, `labels` and `args`. One that fails, or gives no truth value, cannot
+tell; nor can one that says something else of the arguments in another spelling (NFKC). Types are its author's business:
+`args.a == 22` is false of "22", and no error.
+
+CEL has no loops but over its input and ends for every input, but the library holds the interpreter's lock meanwhile. So
+no loop may stand within another, and of arguments beyond bounds an expression cannot tell.
 """
 
 from __future__ import annotations
@@ -17,94 +19,90 @@ from typing import Any
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
+from smolagents_hardened.governance.leaves import UNSEEN, leaves
+from smolagents_hardened.governance.spelling import spellings_within
 
 MAX_CHARS = 4_000
-MAX_STEPS = 2_000_000  # 0.3 to 2 s
-_CHARS = 64  # of a text that are copied in the time of one step
 _PLAIN = (str, bool, int)
-# To which power the size of the input goes with each loop: those that make a list copy it for each item. And whenever
-# one of the names outside is said, its value is copied, too.
-_LOOPS = {"all": 1, "exists": 1, "exists_one": 1, "existsOne": 1, "filter": 2, "map": 2}
-_OUTSIDE = ("args", "labels", "delegation")
-_SIGN = re.compile(
-    r"""(?xs) //[^\r\n]*
-      | [bB]?[rR][bB]? (?: '{3}.*?(?:'{3}|\Z) | "{3}.*?(?:"{3}|\Z) | '[^'\r\n]*'? | "[^"\r\n]*"? )
-      | '{3}(?:\\.|[^\\])*?(?:'{3}|\Z) | "{3}(?:\\.|[^\\])*?(?:"{3}|\Z) | '(?:\\.|[^'\\])*'? | "(?:\\.|[^"\\])*"?
-      | \w+ | \s+ | ."""
+# Values and characters of all arguments together: without a loop, and by what loops. An expression takes up to 50 ms
+# then: what loops may search a text or a list for every value, and what makes a list copies it for every value.
+_BOUNDS = (5_000, 500_000)
+_LOOPS = {
+    **dict.fromkeys(("all", "exists", "exists_one", "existsOne"), (300, 10_000)),
+    **dict.fromkeys(("map", "filter"), (100, 10_000)),
+}
+_TOKEN = re.compile(
+    r"""//[^\n]* | \w+(?!["\'\w]) | [^\w\s"'] |
+    [bB]?[rR] (?: \"{3}.*?\"{3} | '{3}.*?'{3} | "[^"]*" | '[^']*' ) |
+    [bB]? (?: \"{3}(?:\\.|[^\\])*?\"{3} | '{3}(?:\\.|[^\\])*?'{3} | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' ) """,
+    re.DOTALL | re.VERBOSE,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression."""
+    """A compiled expression; of arguments beyond `most` (values, characters) it cannot tell."""
 
     text: str
     program: Any
-    power: int = 0  # the steps grow with this power of the input's size
+    most: tuple[int, int] = _BOUNDS
 
     @classmethod
     def compile(cls, text: str, where: str) -> Expression:
-        """Raises ConfigError for a text that is no CEL, and where the library is missing."""
+        """Raises ConfigError for a text that is no CEL, for a loop in a loop, and where the library is missing."""
         try:
             import cel
         except ImportError as error:
             raise ConfigError(f"{where}: cel needs the library: install smolagents-hardened[cel]") from error
         if len(text) > MAX_CHARS:
             raise ConfigError(f"{where}: cel has {len(text)} characters; at most {MAX_CHARS} are taken")
-        power = _power(text)
-        if _literals(text) ** power > MAX_STEPS:
-            raise ConfigError(f"{where}: cel {text[:80]!r} nests its loops too deep")
         try:
-            return cls(text, cel.compile(text), power)
+            return cls(text, cel.compile(text), min(map(_LOOPS.__getitem__, _loops(text)), default=_BOUNDS))
         except ValueError as error:
             raise ConfigError(f"{where}: cel {text[:80]!r} is not valid: {error}") from error
 
     def holds(self, call: ToolCall) -> bool | None:
         """Whether it is true of a call; None where it cannot tell."""
         try:
+            if not self._is_within(call.arguments):
+                return None
             names = {
                 "tool": call.tool,
                 "agent": call.agent,
                 "delegation": list(call.delegation),
                 "labels": sorted(call.labels),
-                "args": {name: _plain(value) for name, value in call.arguments.items()},
             }
-            if self.power and (_literals(self.text) + _size(names)) ** self.power > MAX_STEPS:
-                return None
-            found = self.program.execute(names)
+            spelled = spellings_within(_plain(call.arguments))
+            found = [self.program.execute({**names, "args": args}) for args in spelled if args is not UNSEEN]
         except Exception:  # noqa: BLE001  a missing argument, a value or type that does not fit: it cannot tell
             return None
-        return found if isinstance(found, bool) else None
+        return found[0] if found and isinstance(found[0], bool) and found[0] is found[-1] else None
+
+    def _is_within(self, arguments: Mapping[str, object]) -> bool:
+        values, chars = self.most
+        for leaf in leaves(arguments, values):
+            chars -= len(leaf) if isinstance(leaf, str) else 0
+            if leaf is UNSEEN or chars < 0:
+                return False
+        return True
 
 
-def _power(text: str) -> int:
-    """Of the loops that are nested deepest."""
-    most, open_loops, before = 0, [0], ["", ""]
-    for sign in _SIGN.findall(text):
-        if sign.isspace() or sign.startswith("//"):
-            continue
-        if sign in ("(", "[", "{"):
-            is_loop = sign == "(" and before[0] == "."
-            open_loops.append(_LOOPS.get(before[1], 0) if is_loop else 0)
-        elif sign in (")", "]", "}") and len(open_loops) > 1:
-            open_loops.pop()
-        power = sum(open_loops)
-        is_copied = power > 0 and sign in _OUTSIDE and before[1] != "."
-        most, before = max(most, power + is_copied), [before[1], sign]
-    return most
-
-
-def _literals(text: str) -> int:
-    """How many items a list in the text can have, at most."""
-    return text.count(",") + 2
-
-
-def _size(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + sum(map(_size, value)) + sum(map(_size, value.values()))
-    if isinstance(value, list):
-        return 1 + sum(map(_size, value))
-    return 1 + len(value) // _CHARS if isinstance(value, str) else 1
+def _loops(text: str) -> set[str]:
+    """What loops in it. Raises ValueError for a loop in a loop."""
+    found: set[str] = set()
+    opened: list[bool] = []  # for each bracket, whether it is a loop's
+    before = ""
+    for token in (match[0] for match in _TOKEN.finditer(text) if not match[0].startswith("//")):
+        if token in "([{":
+            is_loop = token == "(" and before in _LOOPS
+            if is_loop and any(opened):
+                raise ValueError(f"{before} stands within another loop: the time of both is multiplied")
+            opened.append(is_loop)
+            found |= {before} if is_loop else set()
+        elif token in ")]}":
+            opened.pop()
+        before = token
+    return found
 
 
 def _plain(value: object) -> object:
