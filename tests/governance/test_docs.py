@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import textwrap
+import tomllib
 from pathlib import Path
 
-from tests.governance.governed import tool_call
+from tests.governance.governed import bench, tool_call
 
 from smolagents_hardened.governance.cedar import CedarPolicy
+from smolagents_hardened.governance.policy import Policy
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "governance.md").read_text()
@@ -33,6 +36,21 @@ def test_each_risk_and_requirement_has_its_row() -> None:
         "STEP_UP",
         "DEFER",
     ]
+
+
+def test_a_rule_that_changes_lets_through() -> None:
+    """The example of the page: with the conditions in the `modify` rule only what fits them is made, changed."""
+    example = tomllib.loads(
+        textwrap.dedent(TEXT.partition("let a call through**")[2].split("```")[1].removeprefix("toml"))
+    )
+    for query, is_made in (("cats", True), ("DROP TABLE", False)):
+        with bench(Policy.from_mapping(example)) as it:
+            it.governor.serve(tool_call("search", q=query), lambda given: given, it.tool)
+            assert it.tool.calls == ([{"q": query, "safe": True}] if is_made else [])
+    del example["rule"][0]["when"]
+    with bench(Policy.from_mapping(example)) as it:
+        it.governor.serve(tool_call("search", q="DROP TABLE"), lambda given: given, it.tool)
+        assert it.tool.calls
 
 
 def _codes(text: str) -> set[str]:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import time
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from random import Random
 
 import pytest
-from tests.governance.governed import bench
+from tests.governance.governed import bench, tool_call
 
 from smolagents_hardened.cli import main
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance import policy
 from smolagents_hardened.governance.check import check
+from smolagents_hardened.governance.coverage import covered, impossible
+from smolagents_hardened.governance.policy import Policy
 from smolagents_hardened.governance.reload import SUFFIXES, PolicyFile, load
+from smolagents_hardened.governance.rules import EFFECTS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 POLICIES = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".toml", ".yaml", ".json", ".cedar"))
@@ -99,6 +106,107 @@ def test_what_has_no_language_is_told_all_of_them(tmp_path: Path) -> None:
         assert suffix in found
 
 
+def rules(*when: object, **more: object) -> list[dict[str, object]]:
+    """Rules about one argument, one for each of these demands."""
+    return [{"tool": "x", "effect": "deny", "when": {"a": one}, **more} for one in when]
+
+
+def named(key: str, *names: str, effects: tuple[str, ...] = ("deny", "deny")) -> list[dict[str, object]]:
+    """Rules that differ in one of their names, and in what they say."""
+    pairs = zip(names, effects, strict=True)
+    return [{"tool": "x", "effect": effect, key: name} for name, effect in pairs]
+
+
+# Rules, and how the last of them is spoken of; "" where it can decide something.
+NEVER: dict[str, tuple[list[dict[str, object]], str]] = {
+    "an empty list": (rules({"in": []}), "nothing is in an empty list"),
+    "a list": (rules({"in": ["a"]}), ""),
+    "a value of what is not there": (rules({"present": False, "equals": "a"}), "present = false"),
+    "what is not there": (rules({"present": False}), ""),
+    "keys in another order": (
+        rules({"url": {"host": "e.x", "scheme": "https"}}, {"url": {"scheme": "https", "host": "e.x"}}),
+        "rule 2 can never decide: rule 1",
+    ),
+    "other values": (
+        rules({"url": {"host": "e.x", "scheme": "https"}}, {"url": {"scheme": "http", "host": "e.x"}}),
+        "",
+    ),
+    "a list of one host": (rules({"url": {"host": "e.x"}}, {"url": {"host": ["e.x"]}}), "rule 2 can never"),
+    "the same number": (rules({"max": 1}, {"max": 1.0}), "rule 2 can never decide"),
+    "one and true": (rules({"equals": 1}, {"equals": True}), ""),
+    "a narrower glob": (named("tool", "read_*", "read_f*"), "rule 2 can never decide"),
+    "a wider glob": (named("tool", "read_f*", "read_*"), ""),
+    "a glob of one more sign": (named("tool", "r_*", "r?_*"), ""),
+    "a name within a stricter glob": (named("tool", "r*", "rm", effects=("deny", "allow")), "rule 2 can never"),
+    "a name within a laxer glob": (named("tool", "r*", "rm", effects=("allow", "deny")), ""),
+    "an agent within a glob": (named("agent", "r*", "rob"), "rule 2 can never decide"),
+    "an agent beside a glob": (named("agent", "r*", "bob"), ""),
+    "a chain within a glob": (named("delegation", "boss/*", "boss/a*"), "rule 2 can never decide"),
+    "the same id": ([*rules({"min": 1}, id="a"), *rules({"max": 1}, id="a")], "rule 2 has the id 'a' of rule 1"),
+    "changed, so allowed": (
+        [{"tool": "x", "effect": "modify", "set": {"b": 1}}, *rules({"equals": 1}, effect="allow")],
+        "modify lets a call through as allow does: put the conditions of rule 2 into rule 1, or make their opposite a",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_a_rule_that_can_never_decide_is_named(tmp_path: Path, name: str) -> None:
+    """The clear ones; beside each stands one that can."""
+    made, told = NEVER[name]
+    found = said(tmp_path, json.dumps({"default": "deny", "rule": made}), "p.json")
+    assert [told in one for one in found] == ([True] if told else [])
+
+
+PREDICATES: tuple[dict[str, object], ...] = (
+    *({"equals": "a"}, {"equals": 1}, {"equals": 1.0}, {"equals": True}, {"in": []}, {"in": ["a", 1]}, {"known": True}),
+    *({"min": 1}, {"max": 1.0}, {"min": 2, "max": 1}, {"max_length": 1}, {"present": False}, {"present": True}),
+    *({"present": False, "equals": "a"}, {"present": False, "known": False}, {"not": {"equals": "a"}}, {"below": "/a"}),
+    *({"url": {"host": "e.x"}}, {"url": {"host": ["e.x"]}}, {"regex": "a|b"}, {"contains": "a", "min_length": 1}),
+)
+VALUES = ((), "a", "b", 1, 2.5, True, None, [], ["a"], "/a/b", "/a/../b", "http://e.x/", "http://f.x", b"a", "\uff41")
+MORE: dict[str, dict[str, object]] = {"respond": {"value": 1}, "modify": {"set": {"b": 1}}}
+
+
+def random_rule(random: Random) -> dict[str, object]:
+    """A rule of few words, so that many are alike."""
+    effect = random.choice(EFFECTS)
+    made: dict[str, object] = {"tool": random.choice(("*", "r*", "r_*", "r_?", "r_a", "[rs]_*")), "effect": effect}
+    made |= MORE.get(effect, {})
+    if random.random() < 0.3:
+        made["agent"] = random.choice(("*", "w*", "w", "w*k", "boss"))
+    if random.random() < 0.2:
+        made["delegation"] = random.choice(("*", "boss/*", "boss/w*", "w"))
+    if random.random() < 0.2:
+        made["after"] = random.sample(("x", "y"), random.randint(1, 2))
+    if random.random() < 0.6:
+        made["when"] = {random.choice("pq"): random.choice(PREDICATES) for _ in range(random.randint(1, 2))}
+    return made
+
+
+def test_no_rule_is_said_to_be_idle_that_is_not() -> None:
+    """250 policies, and every call of a grid: none is decided by a rule that can never decide. Many are found."""
+    chains = (("boss",), ("boss", "w"), ("w",), ("boss", "wk"))
+    grid = [
+        replace(tool_call(tool, chain[-1], **given), delegation=chain, labels=frozenset(labels), is_known=bool)
+        for tool, chain, labels in product(("r_a", "r_bc", "s_a", "q"), chains, ("", "x", "xy"))
+        for given in ({} if value == () else {"p": value} for value in VALUES)
+    ]
+    random, found = Random(1), 0
+    for _ in range(250):
+        made = Policy.from_mapping({"default": "deny", "rule": [random_rule(random) for _ in range(6)]})
+        idle = {f"rule {rule.number}" for rule, _ in covered(made.contents.rules)}
+        idle |= {
+            f"rule {rule.number}"
+            for rule in made.contents.rules
+            if any("cannot tell" not in why for why in impossible(rule))
+        }
+        decided = {made.before_tool_call(one).rule for one in grid}
+        assert not idle & decided, [rule.raw for rule in made.contents.rules]
+        found += len(idle)
+    assert found > 250
+
+
 LINES = [
     ("p.toml", '\n\ndefault = "maybe"\n', 3),
     ("p.yaml", "\n\ndefault: maybe\n", 3),
@@ -169,10 +277,20 @@ def test_a_key_of_the_top_below_a_table_is_explained(tmp_path: Path, table: str)
 
 HEAD = 'default = "deny"\ntools = ["pay", "fetch"]\n[[rule]]\ntool = "pay"\neffect = "allow"\n'
 ODD = {
+    "dashes": (
+        '[[budget]]\ntool = "pay-now"\ncalls = 3\n',
+        "budget 1 is about 'pay-now', which no tool can be called: names are ASCII identifiers; an MCP server's 'pay-now'"
+        " is served as 'pay_now'",
+    ),
+    "free": ("[[budget]]\ncost = 3\n", "budget 1 limits cost, and nothing has a price here"),
     "label": ('[[label]]\ntool = "fecth"\nadd = ["untrusted"]\n', "label 1 is about 'fecth', which is none of"),
     "budget": ('[[budget]]\ntool = "pya"\ncalls = 3\n', "budget 1 is about 'pya', which is none of"),
     "price": ("[prices]\npya = 3\n", "a price is about 'pya', which is none of"),
     "range": ("when.amount = { min = 100, max = 10 }\n", "rule 1 fits no amount: min is more than max"),
+    "of a rule that doubt makes fit": (
+        '[[rule]]\ntool = "pay"\neffect = "deny"\nwhen.amount = { min = 100, max = 10 }\n',
+        "rule 2 fits no amount but one of which it cannot tell: min is more than max",
+    ),
     "length": ("when.x = { min_length = 9, max_length = 1 }\n", "rule 1 fits no x: min_length is more than max_length"),
 }
 
@@ -181,7 +299,38 @@ ODD = {
 def test_what_is_probably_not_meant_is_a_warning(tmp_path: Path, name: str) -> None:
     """Labels, budgets and prices of tools that there are not, bounds that no value is within."""
     text, message = ODD[name]
-    assert [message in one for one in said(tmp_path, HEAD + text)] == [True]
+    found = said(tmp_path, HEAD + text)
+    assert [message in one for one in found if "pay-now" not in text or "none of `tools`" not in one] == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "served"),
+    [
+        *(("delete-file", "delete_file"), ("fs.delete", "fsdelete"), ("rm ", "rm"), ("rm\n", "rm"), ("2x", "_2x")),
+        *(
+            ("del", "del_"),
+            ("fs-*", "fs_*"),
+            ("r\u00e9", ""),
+            ("__call__", ""),
+            ("rm", None),
+            ("r*", None),
+            ("*-[ab]", None),
+        ),
+    ],
+)
+def test_a_name_that_no_tool_can_have_is_named(tmp_path: Path, name: str, served: str | None) -> None:
+    """With what smolagents makes of it where it is an MCP server's. Globs and identifiers are fine."""
+    found = said(tmp_path, json.dumps({"default": "allow", "rule": [{"tool": name, "effect": "deny"}]}), "p.json")
+    assert [(f"is about {name!r}" in one, f"served as {served!r}" in one) for one in found] == (
+        [] if served is None else [(True, bool(served))]
+    )
+
+
+def test_a_glob_among_the_tools_is_an_error(tmp_path: Path) -> None:
+    """It would let nothing in: what is listed is compared as it is."""
+    assert said(tmp_path, 'default = "deny"\ntools = ["read_a"]\n') == []
+    (found,) = said(tmp_path, 'default = "deny"\n\ntools = ["a", "read_*"]\n')
+    assert found == ", line 3: tools has names only, no globs such as 'read_*': write each name out"
 
 
 def test_what_is_meant_is_no_warning(tmp_path: Path) -> None:
@@ -225,6 +374,25 @@ def test_a_large_file_is_checked_in_time(tmp_path: Path, tool: str) -> None:
     started = time.monotonic()
     assert said(tmp_path, 'default="deny"\n' + "".join(rules)) == []
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("tool", ["t{}_*", "*_{}", "t*_{}", "t"])
+def test_the_time_grows_with_the_rules(tmp_path: Path, tool: str) -> None:
+    """12,000 globs take seconds, also where each must be held against each: then it is said that not all were."""
+    rules = [f'[[rule]]\ntool="{tool.format(n)}"\neffect="allow"\nafter=["{n}"]\n' for n in range(12_000)]
+    started = time.monotonic()
+    found = said(tmp_path, 'default="deny"\n' + "".join(rules))
+    assert time.monotonic() - started < 40
+    assert ["too many rules" in one for one in found] == ([] if tool == "t{}_*" else [True])
+
+
+def test_globs_are_compared_with_many_tools_in_time(tmp_path: Path) -> None:
+    """Where each would be held against each of 20,000 names, it is said that not all were."""
+    rules = "".join(f'[[rule]]\ntool="*_{n}"\neffect="allow"\n' for n in range(12_000))
+    started = time.monotonic()
+    found = said(tmp_path, f'default="deny"\ntools={json.dumps([f"a_{n}" for n in range(20_000)])}\n{rules}')
+    assert time.monotonic() - started < 60
+    assert sum("too many tools" in one for one in found) == 1
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@
     [[rule]]
     tool = "search"
     effect = "modify"
-    set = { safe = true }             # arguments to put in; the call is checked and judged again
+    set = { safe = true }             # arguments to put in; judged again, the call is let through as by allow
 
     [[rule]]
     tool = "clock"
@@ -85,6 +85,7 @@ from smolagents_hardened.governance.rules import (
     Rule,
     Spelled,
     compile_rule,
+    is_glob,
     refuse_unknown,
     text,
     texts,
@@ -237,7 +238,14 @@ class _Source:
 
     def names(self, key: str) -> frozenset[str] | None:
         data, where = self.document.data, self.document.at(self.name, key)
-        return self.faults.of(lambda: frozenset(texts(data, key, where)), None) if key in data else None
+        if key not in data:
+            return None
+        nothing: tuple[str, ...] = ()
+        found = self.faults.of(lambda: texts(data, key, where), nothing)
+        globs = [name for name in found if is_glob(name)]
+        if globs:
+            self.blame(f"{key} has names only, no globs such as {globs[0]!r}: write each name out", key)
+        return frozenset(found)
 
     def members(self, table: str, make: Callable[[Any, int, str], Made | None]) -> tuple[Made, ...]:
         found = self.document.data.get(table, [])
