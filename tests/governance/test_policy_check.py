@@ -162,6 +162,11 @@ PREDICATES: tuple[dict[str, object], ...] = (
     *({"equals": "a"}, {"equals": 1}, {"equals": 1.0}, {"equals": True}, {"in": []}, {"in": ["a", 1]}, {"known": True}),
     *({"min": 1}, {"max": 1.0}, {"min": 2, "max": 1}, {"max_length": 1}, {"present": False}, {"present": True}),
     *({"present": False, "equals": "a"}, {"present": False, "known": False}, {"not": {"equals": "a"}}, {"below": "/a"}),
+    *(
+        {"present": True, "not": {"equals": "a"}},
+        {"not": {"equals": "a"}, "in": ["b", None]},
+        {"present": True, "max": 1},
+    ),
     *({"url": {"host": "e.x"}}, {"url": {"host": ["e.x"]}}, {"regex": "a|b"}, {"contains": "a", "min_length": 1}),
 )
 VALUES = ((), "a", "b", 1, 2.5, True, None, [], ["a"], "/a/b", "/a/../b", "http://e.x/", "http://f.x", b"a", "\uff41")

@@ -19,6 +19,7 @@ _A_MATCH = 3  # what it takes to match a name, in rules compared
 _ANY = "\0"
 _ODD = re.compile(r"[?\[\0]")  # what no sample can be made of, or can be fitted by
 _SIGN = re.compile(r"[*?\[]")
+_OF_NULL = "also of null"
 _EXACT = 2**53  # below this a fraction holds every whole number
 _OF_VALUES = frozenset({"in", "equals", "regex", "contains", "min", "max", "min_length", "max_length", "below", "url"})
 Demands = frozenset[tuple[str, ...]]
@@ -79,12 +80,13 @@ def covered(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Rule]]:
     globs = Globs(looks)
     for rule in sorted(rules, key=lambda rule: EFFECTS.index(rule.effect)):
         demands = _demands(rule)
+        given = demands | {(*one[:-1], _OF_NULL) for one in demands if one[0] == "when"}
         # Doubt makes every rule fit but those that allow, and these are asked last: so it never lets the later one fit
         # alone.
         for name in (rule.tool, *globs.wider(rule.tool)):
             before = asked.get(name, ())
             looks.rules(len(before))
-            other = next((one for one, wanted in before if wanted <= demands and _is_for(one, rule)), None)
+            other = next((one for one, wanted in before if wanted <= given and _is_for(one, rule)), None)
             if other is not None:
                 yield rule, other
                 break
@@ -113,7 +115,9 @@ def _demands(rule: Rule) -> Demands:
     made: list[tuple[str, ...]] = [("after", label) for label in rule.after]
     made += [("cel", rule.raw["cel"])] if rule.cel is not None else []
     for name, table in rule.raw.get("when", {}).items():
-        made += [("when", name, key, _canonical(key, value)) for key, value in table.items()]
+        # To a rule that says nothing of null it is an argument that was not given: that one fits less.
+        about = _OF_NULL if re.search('null|"present"', _canonical("", table)) else ""
+        made += [("when", name, key, _canonical(key, value), about) for key, value in table.items()]
     return frozenset(made)
 
 
