@@ -2,23 +2,25 @@
 
 None means that it cannot be told: a value of another type than the predicate is about (the bytes of a path, a number
 as text), a number that is none (NaN), a URL that readers disagree about, a path with `..` in it, text that is no
-Unicode. `rules.py` decides what doubt means: an allow rule needs True, every other rule fits unless False. So another
-type is a way round no rule. Only values that were given are asked about; see `fits_absent`.
+Unicode or has no second spelling in bounded time (`spelling.py`). `rules.py` decides what doubt means: an allow rule
+needs True, every other rule fits unless False. So another type is a way round no rule. Only values that were given are
+asked about; see `fits_absent`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from fractions import Fraction
 from numbers import Integral, Real
 from pathlib import PurePath, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance.leaves import UNSEEN
+from smolagents_hardened.governance.spelling import spellings, spellings_within
 from smolagents_hardened.governance.urls import is_host, is_readable_host, read_url
 
 Predicate = Callable[[object], bool | None]
@@ -35,23 +37,25 @@ def predicate(name: str, wanted: object, where: str) -> Predicate:
     maker = _MAKERS.get(name)
     if maker is None:
         raise ConfigError(f"{where}: unknown predicate {name!r}; known: known, {', '.join(sorted(_MAKERS))}")
-    # The rule's own text has its spellings, too. A pattern is composed only: NFKC would make syntax of other signs.
-    made = [maker(one, where) for one in spellings(wanted, "NFC" if name == "regex" else "NFKC")]
-    return made[0] if len(made) == 1 else lambda value: _any(one(value) for one in made)
+    made = [maker(one, where) for one in _own_spellings(name, wanted, where)]
+    holds = made[0] if len(made) == 1 else lambda value: _any(one(value) for one in made)
+    compared: Any = {"equals": [wanted], "in": wanted}.get(name, [])
+    return _within(holds) if any(isinstance(one, dict | list) for one in compared) else holds
+
+
+def _own_spellings(name: str, wanted: object, where: str) -> tuple[object, ...]:
+    """The rule's own text has its spellings, too. A pattern is composed only: NFKC would make syntax of other signs."""
+    if name in ("in", "not", "url"):  # what stands in them has its own
+        return (wanted,)
+    found = spellings(wanted, "NFC") if name == "regex" else spellings_within(wanted)
+    if found == (UNSEEN,):
+        raise ConfigError(f"{where}: {name} has text that is too long, has too many marks, or is no Unicode")
+    return found
 
 
 def fits_absent(table: dict[str, object]) -> bool:
     """Whether predicates hold for an argument that was not given: no other than `present = false` does."""
     return all(name == "present" and wanted is False for name, wanted in table.items())
-
-
-def spellings(value: object, form: Literal["NFC", "NFKC"] = "NFKC") -> tuple[object, ...]:
-    """The value, and where it differs its text in Unicode's compatibility form (NFKC): what a reader may make of it."""
-    text = str(value) if isinstance(value, PurePath) else value
-    if not isinstance(text, str) or text.isascii():
-        return (text,)
-    normal = unicodedata.normalize(form, text)
-    return (text,) if normal == text else (text, normal)
 
 
 def _any(found: Iterable[bool | None]) -> bool | None:
@@ -68,6 +72,18 @@ def _equals(wanted: object, _: str) -> Predicate:
     if not isinstance(wanted, str):
         return lambda value: is_same(value, wanted)
     return lambda value: value == wanted if type(value) is str else is_same(value, wanted)  # most are text: in no time
+
+
+def _within(holds: Predicate) -> Predicate:
+    """For values with text in them: it cannot be told of one whose spellings differ in it."""
+
+    def told(value: object) -> bool | None:
+        if not isinstance(value, dict | list | tuple):
+            return holds(value)
+        found = {holds(one) for one in spellings_within(value)}
+        return found.pop() if len(found) == 1 else None
+
+    return told
 
 
 def is_same(value: object, wanted: object) -> bool | None:
@@ -113,7 +129,7 @@ def _like(found: object, wanted: float) -> float | Decimal:
 def _in(wanted: object, where: str) -> Predicate:
     if not isinstance(wanted, list):
         raise ConfigError(f"{where}: in needs a list, not {wanted!r}")
-    listed = [spelled for one in wanted for spelled in spellings(one)]
+    listed = [spelled for one in wanted for spelled in _own_spellings("equals", one, where)]
 
     def holds(value: object) -> bool | None:
         if value is None:

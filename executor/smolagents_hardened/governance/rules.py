@@ -18,7 +18,8 @@ from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.cel import Expression
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.predicates import Predicate, fits_absent, predicate, spellings
+from smolagents_hardened.governance.predicates import Predicate, fits_absent, predicate
+from smolagents_hardened.governance.spelling import spellings
 
 EFFECTS = ("stop", "deny", "ask", "respond", "modify", "allow")  # the strictest first
 ON_TIMEOUT = ("deny", "allow", "stop")

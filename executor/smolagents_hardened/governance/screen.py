@@ -6,7 +6,6 @@ that rules (`after = ["injected"]`) can draw the consequence for everything that
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, time, timedelta
@@ -22,6 +21,7 @@ from smolagents_hardened.governance.flow import UNTRUSTED
 from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.leaves import UNSEEN, leaves
 from smolagents_hardened.governance.predicates import bounded_regex
+from smolagents_hardened.governance.spelling import normal
 
 INJECTED = "injected"
 # RE2, whole text, case and runs of space ignored (the text is folded before).
@@ -45,8 +45,9 @@ _SCALARS = (bool, int, float, complex, Decimal, date, time, timedelta, UUID, Pur
 class Screen:
     """`on_match`: "label" gives the result the label `injected`; "withhold" gives the code an error in its place.
 
-    What could not be looked through as a whole may hold anything: too much text is labelled `unscreened`, or withheld;
-    what is no text (pictures, other bytes) is labelled, and never withheld. Each is labelled `untrusted` as well.
+    What could not be looked through as a whole may hold anything: too much text, or text without one spelling
+    (`spelling.py`), is labelled `unscreened`, or withheld; what is no text (pictures, other bytes) is labelled, and
+    never withheld. Each is labelled `untrusted` as well.
     """
 
     name = "screen"
@@ -88,13 +89,17 @@ class Screen:
                 found = UNSCREENED, True
             elif text is None:
                 found = found or (UNSCREENED, False)
-            if text is not None and self._is_found(text[: max(left, 0)]):
+            read = (text or "")[: max(left, 0)]
+            spelled = normal(read)
+            if spelled is None:
+                found = UNSCREENED, True
+            if text is not None and self._is_found(read if spelled is None else spelled):
                 return INJECTED, True
-            left -= len(text or "")
+            left -= max(len(text or ""), len(spelled or ""))
         return found
 
     def _is_found(self, text: str) -> bool:
-        folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        folded = " ".join(text.casefold().split())
         return any(matches(folded) is not False for matches in self._patterns)
 
 
