@@ -140,7 +140,6 @@ def test_another_type_is_no_way_round_a_rule(predicates: dict[str, object], valu
     ("predicates", "value"),
     [
         ({"equals": "rm"}, "ls"),
-        ({"equals": "rm"}, None),
         ({"equals": None}, "ls"),
         ({"in": ["rm", 1, None]}, 2),
         ({"in": []}, "ls"),
@@ -159,12 +158,30 @@ def test_what_a_rule_is_not_about_it_lets_alone(predicates: dict[str, object], v
     assert policy.before_tool_call(tool_call("t", y=value)).verdict == "allow"
 
 
-@pytest.mark.parametrize("predicates", [{"min": 1000}, {"contains": "rm"}, {"url": {"host": "evil.org"}}])
-def test_null_is_as_good_as_not_given(predicates: dict[str, object]) -> None:
-    """A deny rule about numbers or text does not catch null, and no allow rule with `not` lets it pass."""
-    assert not fits(predicates, None, "deny")
-    assert not fits({"not": predicates}, None, "deny")
-    assert not fits({"not": predicates}, None)
+@pytest.mark.parametrize("effect", ["allow", "deny"])
+@pytest.mark.parametrize(
+    "predicates",
+    [
+        {"min": 1000}, {"contains": "rm"}, {"url": {"host": "evil.org"}}, {"equals": "rm"}, {"in": ["rm", "dd"]},
+        {"min_length": 0}, {"not": {"equals": "rm", "below": "/"}}, {"not": {"in": []}},
+    ],
+)  # fmt: skip
+def test_null_is_as_good_as_not_given(predicates: dict[str, object], effect: str) -> None:
+    """Where no predicate says null, a rule does not fit it, no more than a call without the argument, at any depth."""
+    assert not fits(predicates, None, effect)
+    assert not fits({"not": predicates}, None, effect)
+    assert not fits({"not": {"not": predicates}}, None, effect)
+
+
+@pytest.mark.parametrize("effect", ["allow", "deny"])
+def test_a_rule_that_says_null_is_about_null(effect: str) -> None:
+    """The positive control: `equals`, `in` and `present` can tell null from anything else."""
+    for predicates in ({"equals": None}, {"in": ["rm", None]}, {"present": True}, {"not": {"not": {"equals": None}}}):
+        assert fits(predicates, None, effect)
+        assert not fits({"not": predicates}, None, effect)
+    for predicates in ({"equals": None}, {"in": ["rm", None]}):
+        assert fits({"not": predicates}, "ls", effect)
+        assert not fits(predicates, "ls", effect)
 
 
 @pytest.mark.parametrize("value", [Decimal("0.1"), 0.1, numpy.float64(0.1)])
@@ -228,6 +245,25 @@ def test_a_host_that_no_url_can_have_is_refused(host: object) -> None:
     assert fits(
         {"url": {"scheme": "https", "host": ["evil.org", "*.evil.org", "10.0.0.1", "::1"]}}, "https://evil.org/"
     )
+
+
+@pytest.mark.parametrize("url", ["ssh://a.org/x", "redis://a.org/", "postgres://a.org/db"])
+def test_a_port_that_is_left_out_is_known_of_some_schemes_only(url: str) -> None:
+    """Every client of ssh:// goes to port 22; which one another scheme has is not known here."""
+    assert fits({"url": {"port": [22, 6379, 5432]}}, url, "deny")
+    assert not fits({"not": {"url": {"port": [22, 6379, 5432]}}}, url)
+    assert not fits({"url": {"port": [22]}}, url.replace("a.org", "a.org:23"), "deny")
+    assert not fits({"url": {"port": [22], "host": "b.org"}}, url, "deny")
+    assert not fits({"url": {"port": [22]}}, "https://a.org/", "deny")
+
+
+@pytest.mark.parametrize("path", ["/pub/..;/admin", "/admin;x", "/;/admin", "/%61dmin"])
+def test_a_path_that_servers_read_in_two_ways_cannot_be_told(path: str) -> None:
+    """Some strip what stands behind a semicolon, and decode, before they look where a path leads."""
+    assert fits({"url": {"path_below": "/admin"}}, "https://a.org" + path, "deny")
+    assert not fits({"url": {"path_below": "/pub"}}, "https://a.org" + path)
+    assert not fits({"url": {"path_below": "/admin"}}, "https://a.org/pub/x?a;b", "deny")
+    assert fits({"url": {"path_below": "/pub"}}, "https://a.org/pub/x?a;b")
 
 
 @pytest.mark.parametrize("part", [{"scheme": None}, {"scheme": "HTTPS"}, {"port": None}, {"port": []}, {"port": [-1]}])

@@ -60,8 +60,9 @@ def rule(effect: str, **more: object) -> dict[str, object]:
 
 VALID = {
     "whole length": when(min_length=1.0),
-    "host": when(url={"host": ["a.org", "*.b.org", "::1", "10.0.0.1"], "scheme": "https", "port": [443]}),
+    "host": when(url={"host": ["a.org", "*.b.org", "::1", "10.0.0.1"], "scheme": "https", "port": [443, 80.0]}),
     "below": when(below="/a/..b/c"),
+    "calls of 63 bits": {"budget": [{"calls": 2**63 - 1}]},
     "not": when(**{"not": {"min": 1}}),
     "known": when(known=False),
     "ask": rule("ask", timeout_s=1, on_timeout="stop", approvers=["a"]),
@@ -72,6 +73,15 @@ VALID = {
     "tokens": {"budget": [{"tokens": 1, "per": "agent", "tool": "*"}]},
 }
 NOT_VALID = {
+    **{
+        f"host {host}": when(url={"host": host})
+        for host in ("fe80::1%eth0", "a:80", "256.1.1.1", "1:2:3", "1", "a..b", "-a")
+    },
+    "port 1.5": when(url={"port": [1.5]}),
+    "port 65536": when(url={"port": [65536]}),
+    "calls of 65 bits": {"budget": [{"calls": 2**63}]},
+    "calls of 65 bits, as a fraction": {"budget": [{"calls": 2.0**63}]},
+    "length of 65 bits": when(max_length=2**63),
     "host null": when(url={"scheme": "https", "host": None}),
     "host in upper case": when(url={"host": "A.org"}),
     "host with a dot": when(url={"host": "a.org."}),

@@ -15,13 +15,23 @@ from smolagents_hardened.governance.rules import EFFECTS, MAX_TIMEOUT_S, ON_TIME
 _TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
 _TEXTS: dict[str, Any] = {"type": "array", "items": _TEXT}
 _AMOUNT: dict[str, Any] = {"type": "number", "minimum": 0}
-_LENGTH: dict[str, Any] = {"type": "integer", "minimum": 0}
+_LENGTH: dict[str, Any] = {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**63}
 _PREDICATES: dict[str, Any] = {"$ref": "#/$defs/predicates"}
 _ABSOLUTE: dict[str, Any] = {
     "type": "string",
     "pattern": r"^/(?!/)(?!(.*/)?\.\.(/|$))[^\u0000-\u001f\u007f]*$",
     "description": "An absolute path without `..`.",
 }
+
+
+# A host as `urls.py` has it, without lookbehind: an IPv6 or IPv4 address, or labels that are not all numbers.
+_GROUP = r"(0|[1-9a-f][0-9a-f]{0,3})"
+_GROUPS = rf"({_GROUP}(:{_GROUP})*)?"
+_IPV6 = rf"({_GROUP}:){{7}}{_GROUP}|{_GROUPS}::{_GROUPS}"
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_NUMBER, _LABEL = r"(0x[0-9a-f]*|[0-9]+)", r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_NAME = rf"(?!{_NUMBER}(\.{_NUMBER})*$)(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*"
+_HOST = rf"^(\*\.)?({_IPV6}|({_OCTET}\.){{3}}{_OCTET}|{_NAME})$"
 
 
 def _names(pattern: str, description: str) -> dict[str, Any]:
@@ -48,7 +58,7 @@ _INNER: dict[str, Any] = {
         "description": "An absolute URL that no two readers take for different ones.",
         "properties": {
             "scheme": _names(r"^[a-z][a-z0-9+.-]*$", "In lower case."),
-            "host": _names(r"^(\*\.)?[a-z0-9.:-]*[a-z0-9:]$", "In lower case, without port; `*.` is any below."),
+            "host": _names(_HOST, "In lower case, without port; `*.` is any below."),
             "port": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 65535}, "minItems": 1},
             "path_below": _ABSOLUTE,
         },

@@ -53,6 +53,16 @@ def _own_spellings(name: str, wanted: object, where: str) -> tuple[object, ...]:
     return found
 
 
+def says_null(table: dict[str, Any]) -> bool:
+    """Whether a predicate says null, at any depth of `not`: to all others it is an argument that was not given."""
+    return (
+        "present" in table
+        or ("equals" in table and table["equals"] is None)
+        or ("in" in table and None in table["in"])
+        or ("not" in table and says_null(table["not"]))
+    )
+
+
 def fits_absent(table: dict[str, object]) -> bool:
     """Whether predicates hold for an argument that was not given: no other than `present = false` does."""
     return all(name == "present" and wanted is False for name, wanted in table.items())
@@ -201,9 +211,9 @@ def _bound(is_held: Callable[[Any, Any], bool]) -> Callable[[object, str], Predi
 
 
 def whole(value: object) -> int | None:
-    """A whole number from 0 on; 1.0 is one, as in JSON. None for anything else."""
+    """A whole number of 64 bits from 0 on; 1.0 is one, as in JSON. None for anything else."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number and value >= 0 and value == value // 1 else None  # type: ignore[operator]
+    return int(value) if is_number and 0 <= value < 2**63 and value == value // 1 else None  # type: ignore[operator]
 
 
 def _length(is_held: Callable[[int, int], bool]) -> Callable[[object, str], Predicate]:
@@ -256,23 +266,24 @@ def _url(wanted: object, where: str) -> Predicate:
         url = read_url(value) if isinstance(value, str) else None
         if url is None:
             return None
-        is_there = (
-            (schemes is None or url.scheme in schemes)
-            and (hosts is None or any(is_host(url.host, host) for host in hosts))
-            and (ports is None or url.port in ports)
+        is_there = (schemes is None or url.scheme in schemes) and (
+            hosts is None or any(is_host(url.host, host) for host in hosts)
         )
-        if not is_there:
-            return False
-        # A server may decode %2e%2e: a path with a percent sign cannot be told.
-        return below is None or (None if "%" in url.path else below(url.path or "/"))
+        # What a client of ssh:// or redis:// takes for a port that is left out is not known here.
+        port = is_there and (ports is None or (None if url.port is None else url.port in ports))
+        if below is None or port is False:
+            return port
+        # A server may decode %2e%2e, or strip what stands behind a semicolon (RFC 3986, 3.3): `..;` is `..` then.
+        return _all((port, None if "%" in url.path or ";" in url.path else below(url.path or "/")))
 
     return holds
 
 
-def _ports(ports: object, where: str) -> list[int]:
-    if isinstance(ports, list) and ports and all(type(port) is int and 0 <= port < 2**16 for port in ports):
-        return ports
-    raise ConfigError(f"{where}: url.port is a list of ports, not {ports!r}")
+def _ports(wanted: object, where: str) -> list[int]:
+    ports = [whole(port) for port in wanted] if isinstance(wanted, list) else []
+    if not ports or not all(port is not None and port < 2**16 for port in ports):
+        raise ConfigError(f"{where}: url.port is a list of ports, not {wanted!r}")
+    return [port for port in ports if port is not None]
 
 
 def _names(wanted: object, key: str, is_name: Callable[[str], bool], where: str) -> list[str]:

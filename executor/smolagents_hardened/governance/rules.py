@@ -18,7 +18,7 @@ from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.cel import Expression
 from smolagents_hardened.governance.hooks import Decision
-from smolagents_hardened.governance.predicates import Predicate, fits_absent, predicate
+from smolagents_hardened.governance.predicates import Predicate, fits_absent, predicate, says_null
 from smolagents_hardened.governance.spelling import spellings
 
 EFFECTS = ("stop", "deny", "ask", "respond", "modify", "allow")  # the strictest first
@@ -33,7 +33,8 @@ _GLOB = re.compile(r"[*?\[]")
 
 MAX_TIMEOUT_S = 1e9
 Made = TypeVar("Made")
-_When = tuple[tuple[str, tuple[Predicate, ...], bool], ...]  # an argument, its predicates, whether absence fits
+# An argument, its predicates, whether absence fits, and whether null is more than absence.
+_When = tuple[tuple[str, tuple[Predicate, ...], bool, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,10 @@ class Rule:
             return False
         if self.delegation != "*" and not _matches(self.delegation, "/".join(call.delegation)):
             return False
-        for argument, predicates, is_absent_fine in self.when:
+        for argument, predicates, is_absent_fine, is_about_null in self.when:
             texts = spelled[argument]
-            if not (_holds(predicates, texts, is_lax) if texts else is_absent_fine):
+            is_given = texts and (texts[0] is not None or is_about_null)
+            if not (_holds(predicates, texts, is_lax) if is_given else is_absent_fine):
                 return False
         return (not self.known and self.cel is None) or self._fits_beyond(call, is_lax)
 
@@ -125,7 +127,7 @@ def _holds(predicates: tuple[Predicate, ...], texts: tuple[object, ...], is_lax:
 
 
 def _all_hold(predicates: tuple[Predicate, ...], text: object, is_lax: bool) -> bool:
-    # Null, where a predicate cannot tell, is taken like an argument that was not given: no tool finds a host in it.
+    # Null, in a rule that says it: where another of its predicates cannot tell, that one does not fit.
     is_lax = is_lax and text is not None
     for one in predicates:
         held = one(text)
@@ -235,7 +237,9 @@ def _when(raw: Mapping[str, Any], where: str, faults: Faults) -> tuple[_When, tu
         rest = {name: wanted for name, wanted in table.items() if name != "known"}
         made = [faults.of(partial(predicate, name, wanted, place), None) for name, wanted in rest.items()]
         if rest:
-            compiled.append((argument, tuple(one for one in made if one is not None), fits_absent(rest)))
+            fine = tuple(one for one in made if one is not None)
+            is_null = len(fine) == len(rest) and says_null(rest)  # a rule with a fault is none
+            compiled.append((argument, fine, fits_absent(rest), is_null))
         if not isinstance(table.get("known", True), bool):
             faults.append(f"{place}: known is true or false, not {table['known']!r}")
         elif "known" in table:

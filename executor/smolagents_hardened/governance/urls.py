@@ -80,7 +80,7 @@ def _is_another(address: IPv4Address | IPv6Address) -> bool:
 
 def is_readable_host(name: str) -> bool:
     """Whether a URL can have this host, in this spelling."""
-    return _host(name, is_bracketed=":" in name) == name
+    return "%" not in name and _host(name, is_bracketed=":" in name) == name
 
 
 def is_host(host: str, pattern: str) -> bool:
