@@ -14,6 +14,7 @@ from PIL import Image
 from tests.governance.governed import FLOWS, bench, call, tool_call
 
 from smolagents_hardened.governance.call import ToolCall, ToolOutcome
+from smolagents_hardened.governance.cedar import CedarPolicy
 from smolagents_hardened.governance.flow import Flow
 from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.policy import Policy
@@ -143,10 +144,16 @@ def test_what_is_known(value: object, is_known: bool) -> None:
         ("ann@good.org", "mail ann@good.org.uk"),
         ("@good.org", "mail ann@good.org"),
         ("b", "a_b"),
+        ("/srv", "delete /srv/data"),
+        ("/srv/", "delete /srv/data"),
+        ("/srv", "delete /srv/.cache"),
+        ("/data", "delete /srv/data"),
+        ("https://x.org", "read https://x.org/doc"),
+        ("https://x.org/", "read https://x.org/~ann"),
         pytest.param(10**5000, "pay", id="too long to be written"),
     ],
 )
-def test_part_of_a_number_or_an_address_is_not_known(value: object, task: str) -> None:
+def test_part_of_a_number_an_address_or_a_path_is_not_known(value: object, task: str) -> None:
     """Points, commas, dashes and the like hold a word together where it goes on behind them."""
     flow = Flow()
     flow.begin(task)
@@ -163,6 +170,12 @@ def test_part_of_a_number_or_an_address_is_not_known(value: object, task: str) -
         ("ann@good.org", "- ann@good.org, <bob@good.org>"),
         ("ann@good.org", "a@b.org ann@good.org"),
         ("the page - ann", "see the page - ann"),
+        ("/srv", "look at /srv/ and /srv/data"),
+        ("/srv/data", "delete /srv/data, /srv/data/tmp"),
+        ("/srv", "delete (/srv), please"),
+        ("https://x.org/doc", "read https://x.org/doc."),
+        ("x.org", "read https://x.org/doc"),
+        (5, "5/day"),
     ],
 )
 def test_a_whole_word_is_known_wherever_a_sentence_ends(value: object, task: str) -> None:
@@ -172,8 +185,37 @@ def test_a_whole_word_is_known_wherever_a_sentence_ends(value: object, task: str
     assert flow.is_known(value)
 
 
+@pytest.mark.parametrize("value", [None, "", " \n", ".", "/", "-", [], {}, [True, None], {"": [" "]}])
+def test_what_says_nothing_is_known_to_no_rule(value: object) -> None:
+    """It carries nothing out, so nothing spreads with it; and it names nothing of the task, so no rule takes it for known."""
+    flow = Flow()
+    flow.begin("Delete /srv/data - and write to ann@example.org. True")
+    asked = replace(tool_call("t", x=value), is_known=flow.is_known)
+    for known in (True, False):
+        rule = {"tool": "t", "effect": "deny", "when": {"x": {"known": known}}}
+        policy = Policy.from_mapping({"default": "allow", "rule": [rule]})
+        assert (policy.before_tool_call(asked).verdict == "deny") is not known
+        said = replace(asked, arguments={"x": "/srv/data"})
+        assert (policy.before_tool_call(said).verdict == "deny") is known
+    cedar = CedarPolicy('permit(principal, action, resource) when { context.known.contains("x") };', "p.cedar")
+    assert cedar.before_tool_call(asked).verdict == "deny"
+    assert cedar.before_tool_call(said).verdict == "allow"
+
+
+def test_what_says_nothing_spreads_nothing() -> None:
+    """The other half: a tool that is given null and blanks keeps nothing of what was untrusted."""
+    with bench(Policy.from_mapping(FLOWS)) as it:
+        call(it, "fetch", "evil")
+        call(it, "lookup", name="", days=None, is_deep=True)
+        assert it.governor.flow.labels == {"untrusted"}
+        call(it, "lookup", name="evil")
+        assert it.governor.flow.labels == {"untrusted", "spread"}
+
+
 @pytest.mark.parametrize(
-    "asked", [["a"] * 10_000, "a", ["b" * 1000] * 10_000, [0] * 100_000], ids=["parts", "part", "texts", "numbers"]
+    "asked",
+    [["a"] * 10_000, "a", ["b" * 1000] * 10_000, [0] * 100_000, ["/"] * 50_000],
+    ids=["parts", "part", "texts", "numbers", "slashes"],
 )
 def test_a_look_up_takes_bounded_time(asked: object) -> None:
     """Code in the box chooses what is looked up and what was learned, while its own clock stands still."""

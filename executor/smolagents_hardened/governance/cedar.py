@@ -21,6 +21,7 @@ from typing import Any
 from smolagents_hardened.audit.digest import digest_text, type_name
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import FINAL_ANSWER, ToolCall
+from smolagents_hardened.governance.flow import says_anything
 from smolagents_hardened.governance.hooks import Decision, Means
 from smolagents_hardened.governance.policy_file import read_text
 
@@ -116,7 +117,7 @@ class CedarPolicy:
             "labels": sorted(call.labels),
             "grants": list(call.grants),
             "delegation": "/".join(call.delegation),
-            "known": [name for name, value in known if call.is_known(value)],
+            "known": [name for name, value in known if call.is_known(value) and says_anything(value)],
         }
 
 

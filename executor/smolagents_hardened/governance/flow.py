@@ -5,12 +5,14 @@ to values: **after** one result with a label, every later call carries that labe
 coarse and safe. It does not track single values, and it cannot see what a model concludes from what it read.
 
 `is_known` is the finer question a rule can ask about one argument: does it occur in the task, or in a trusted result?
-Nothing labelled `untrusted` is trusted, and nothing at all from the moment on that a tool was given what may have been
+What says nothing carries nothing, so it is known here; what a rule takes for known `says_anything`, too. Nothing
+labelled `untrusted` is trusted, and nothing at all from the moment on that a tool was given what may have been
 untrusted (`spread`): it may come back from any tool, at any time.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from pathlib import PurePath
@@ -31,6 +33,8 @@ _MAX_WORK = 50_000_000
 _MAX_BITS = 4_096  # of a whole number: longer ones are slow to write out
 _JOINERS = ".,-_@+"
 _LONGEST_JOIN = 16
+_WITHIN_PATHS = "/~%" + _JOINERS
+_SAID = re.compile(rf"[^\s/{re.escape(_JOINERS)}]")
 
 
 class Flow:
@@ -101,6 +105,12 @@ class Flow:
             return self._source
 
 
+def says_anything(value: object) -> bool:
+    """Whether there is a word or a number in it; null, truth values, blanks and signs such as `/` are none."""
+    texts = map(_text, leaves(value, _MAX_WORK // _DONE_EACH))
+    return any(text is None or _SAID.search(text) for text in texts)
+
+
 def _text(leaf: object) -> str | None:
     """What is looked for: nothing ("") of None and truth values; None for what has no text that could be."""
     if isinstance(leaf, str):
@@ -118,7 +128,8 @@ def _searched(text: str, source: str, work: int) -> int:
     start = source.find(text)
     while start >= 0 and work > 0:
         is_signed = start > 0 and source[start - 1] in signs
-        if not (is_signed or _is_inside(source, start) or _is_inside(source, start + len(text))):
+        is_inside = _is_inside(source, start) or _is_inside(source, start + len(text))
+        if not (is_signed or is_inside or ("/" in text and _is_longer(text, source, start))):
             return work
         work -= _DONE_EACH
         start = source.find(text, start + 1)
@@ -132,3 +143,11 @@ def _is_inside(source: str, place: int) -> bool:
     before = source[max(place - _LONGEST_JOIN, 0) : place].rstrip(_JOINERS)
     behind = source[place : place + _LONGEST_JOIN].lstrip(_JOINERS)
     return before[-1:].isalnum() and behind[:1].isalnum()
+
+
+def _is_longer(text: str, source: str, start: int) -> bool:
+    """Whether a path or URL has further words before or behind this part: `/srv` and `/data` are not `/srv/data`."""
+    end = start + len(text)
+    before = source[max(start - _LONGEST_JOIN, 0) : start] if text[0] == "/" else ""
+    behind = source[end : end + _LONGEST_JOIN] if "/" in (text[-1], source[end : end + 1]) else ""
+    return before.rstrip(_WITHIN_PATHS)[-1:].isalnum() or behind.lstrip(_WITHIN_PATHS)[:1].isalnum()

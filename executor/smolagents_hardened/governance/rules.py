@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
 from smolagents_hardened.governance.cel import Expression
+from smolagents_hardened.governance.flow import says_anything
 from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.predicates import Predicate, fits_absent, predicate, says_null
 from smolagents_hardened.governance.spelling import spellings
@@ -92,7 +93,10 @@ class Rule:
 
     @staticmethod
     def _is_known(call: ToolCall, argument: str) -> bool:
-        return argument in call.arguments and call.is_known(call.arguments[argument])
+        if argument not in call.arguments:
+            return False
+        value = call.arguments[argument]
+        return call.is_known(value) and says_anything(value)
 
 
 def _matches(pattern: str, name: str) -> bool:
