@@ -246,7 +246,7 @@ def policy(data: bytes) -> None:
         raw, suffix = json.dumps(tree).encode(), choices.pick((".json", ".yaml"))  # YAML is a superset
     with file_of(raw, suffix) as path:
         try:
-            made = Policy.fromfile_of(path)
+            made = Policy.from_file(path)
         except ConfigError as error:
             str(error).encode("utf-8", "backslashreplace")
             return
