@@ -25,8 +25,8 @@ SLOW = {
     "marks that are two": ("a" + "\u0f81" * 30) * 30_000,
     "marks that are letters at first": "a" + "\uff9e\u0300" * 20_000,
     "18 for one": "\ufdfa" * 1_000_000,
-    "18 for one, cut in pieces": ("\ufdfa" * 16_000 + " ") * 60,
-    "6 for one, cut in pieces": ("\u332e" * 16_000 + " ") * 60,
+    "18 for one, cut in pieces": ("\ufdfa" * 8_000 + " ") * 120,
+    "6 for one, cut in pieces": ("\u332e" * 8_000 + " ") * 120,
     "no unicode": "\ud800" * 1_000_000,
     "one sign among plain text": "…" + "détail élégant " * 60_000,
 }

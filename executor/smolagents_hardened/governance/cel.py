@@ -19,11 +19,11 @@ from typing import Any
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
-from smolagents_hardened.governance.leaves import UNSEEN, leaves
+from smolagents_hardened.governance.leaves import UNSEEN
 from smolagents_hardened.governance.spelling import spellings_within
 
 MAX_CHARS = 4_000
-_PLAIN = (str, bool, int)
+_PLAIN = (bool, int)
 # Values and characters of all arguments together: without a loop, and by what loops. An expression takes up to 50 ms
 # then: what loops may search a text or a list for every value, and what makes a list copies it for every value.
 _BOUNDS = (5_000, 500_000)
@@ -64,27 +64,19 @@ class Expression:
     def holds(self, call: ToolCall) -> bool | None:
         """Whether it is true of a call; None where it cannot tell."""
         try:
-            if not self._is_within(call.arguments):
-                return None
+            reading = _Reading(*self.most)
+            given = reading.plain(call.arguments)
             names = {
                 "tool": call.tool,
                 "agent": call.agent,
                 "delegation": list(call.delegation),
                 "labels": sorted(call.labels),
             }
-            spelled = spellings_within(_plain(call.arguments))
+            spelled = (given,) if reading.is_ascii else spellings_within(given)
             found = [self.program.execute({**names, "args": args}) for args in spelled if args is not UNSEEN]
         except Exception:  # noqa: BLE001  a missing argument, a value or type that does not fit: it cannot tell
             return None
         return found[0] if found and isinstance(found[0], bool) and found[0] is found[-1] else None
-
-    def _is_within(self, arguments: Mapping[str, object]) -> bool:
-        values, chars = self.most
-        for leaf in leaves(arguments, values):
-            chars -= len(leaf) if isinstance(leaf, str) else 0
-            if leaf is UNSEEN or chars < 0:
-                return False
-        return True
 
 
 def _loops(text: str) -> set[str]:
@@ -99,22 +91,42 @@ def _loops(text: str) -> set[str]:
                 raise ValueError(f"{before} stands within another loop: the time of both is multiplied")
             opened.append(is_loop)
             found |= {before} if is_loop else set()
-        elif token in ")]}":
+        elif token in ")]}" and opened:
             opened.pop()
         before = token
     return found
 
 
-def _plain(value: object) -> object:
-    """The value as CEL can read it: texts for paths, lists for tuples. Raises TypeError for what JSON has no value for:
-    an expression must not judge something else in its place.
-    """
-    if isinstance(value, Mapping) and all(type(key) is str for key in value):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    if value is None or type(value) in _PLAIN or (type(value) is float and math.isfinite(value)):
-        return value
-    raise TypeError(f"{type(value).__name__} is no value of CEL")
+@dataclass(slots=True)
+class _Reading:
+    """How many values and characters may still come, and whether all text so far is ASCII."""
+
+    values: int
+    chars: int
+    is_ascii: bool = True
+
+    def plain(self, value: object) -> object:
+        """The value as CEL can read it: texts for paths, lists for tuples. Raises ValueError beyond the bounds, and
+        TypeError for what JSON has no value for: an expression must not judge something else in its place.
+        """
+        self.values -= 1
+        if self.values < 0:
+            raise ValueError("too many values")
+        if type(value) is str:
+            return self._text(value)
+        if value is None or type(value) in _PLAIN or (type(value) is float and math.isfinite(value)):
+            return value
+        if isinstance(value, Mapping) and all(type(key) is str for key in value):
+            return {self._text(key): self.plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.plain(item) for item in value]
+        if isinstance(value, PurePath):
+            return self._text(str(value))
+        raise TypeError(f"{type(value).__name__} is no value of CEL")
+
+    def _text(self, text: str) -> str:
+        self.chars -= len(text)
+        if self.chars < 0:
+            raise ValueError("too many characters")
+        self.is_ascii = self.is_ascii and text.isascii()
+        return text

@@ -266,16 +266,15 @@ def _url(wanted: object, where: str) -> Predicate:
         url = read_url(value) if isinstance(value, str) else None
         if url is None:
             return None
-        return _all(
-            (
-                schemes is None or url.scheme in schemes,
-                hosts is None or any(is_host(url.host, host) for host in hosts),
-                # What a client of ssh:// or redis:// takes for the port that is left out is not known here.
-                ports is None or (None if url.port is None else url.port in ports),
-                # A server may decode %2e%2e, or strip what stands behind a semicolon (RFC 3986, 3.3: `..;` is `..`).
-                below is None or (None if "%" in url.path or ";" in url.path else below(url.path or "/")),
-            )
+        is_there = (schemes is None or url.scheme in schemes) and (
+            hosts is None or any(is_host(url.host, host) for host in hosts)
         )
+        # What a client of ssh:// or redis:// takes for a port that is left out is not known here.
+        port = is_there and (ports is None or (None if url.port is None else url.port in ports))
+        if below is None or port is False:
+            return port
+        # A server may decode %2e%2e, or strip what stands behind a semicolon (RFC 3986, 3.3): `..;` is `..` then.
+        return _all((port, None if "%" in url.path or ";" in url.path else below(url.path or "/")))
 
     return holds
 
