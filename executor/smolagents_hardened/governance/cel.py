@@ -31,7 +31,7 @@ _LOOPS = {
     **dict.fromkeys(("all", "exists", "exists_one", "existsOne"), (300, 10_000)),
     **dict.fromkeys(("map", "filter"), (100, 10_000)),
 }
-_TOKEN = re.compile(
+_SIGN = re.compile(
     r"""//[^\n]* | \w+(?!["\'\w]) | [^\w\s"'] |
     [bB]?[rR] (?: \"{3}.*?\"{3} | '{3}.*?'{3} | "[^"]*" | '[^']*' ) |
     [bB]? (?: \"{3}(?:\\.|[^\\])*?\"{3} | '{3}(?:\\.|[^\\])*?'{3} | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' ) """,
@@ -84,16 +84,16 @@ def _loops(text: str) -> set[str]:
     found: set[str] = set()
     opened: list[bool] = []  # for each bracket, whether it is a loop's
     before = ""
-    for token in (match[0] for match in _TOKEN.finditer(text) if not match[0].startswith("//")):
-        if token in "([{":
-            is_loop = token == "(" and before in _LOOPS
+    for sign in (match[0] for match in _SIGN.finditer(text) if not match[0].startswith("//")):
+        if sign in "([{":
+            is_loop = sign == "(" and before in _LOOPS
             if is_loop and any(opened):
                 raise ValueError(f"{before} stands within another loop: the time of both is multiplied")
             opened.append(is_loop)
             found |= {before} if is_loop else set()
-        elif token in ")]}" and opened:
+        elif sign in ")]}" and opened:
             opened.pop()
-        before = token
+        before = sign
     return found
 
 
