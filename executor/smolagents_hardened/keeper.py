@@ -106,11 +106,14 @@ class Keeper:
     def end(self) -> None:
         """End the box, or the one that starts. Idempotent; `ready` starts a fresh one."""
         self._ends += 1
-        session, self.session = self.session, None
+        session = self.session
         self._toolbox.forget()
         if session is not None:
             session.close()
-            self._forget_box()
+        if session is not None and self.session is session:  # forgotten now: a Ctrl-C may have cut the close short
+            self.session = None
+            if self._finalizer is not None:
+                self._finalizer.detach()
             self._note("box_end")
 
     def say_if_large(self, what: str, encoded: Encoded) -> None:
@@ -135,7 +138,8 @@ class Keeper:
         required = config.required | ({"root_filesystem"} if files else set())
         request = BoxRequest(config.limits, config.profile, required, files=files, imports=self._imports())
         box = self._backend.start(request)
-        self._forget_box()
+        if self._finalizer is not None:
+            self._finalizer()  # the box before, should a Ctrl-C have kept it from being closed
         self._finalizer = weakref.finalize(self, _let_go, box)
         session = self._make_session(box)
         with self.recorded():
@@ -181,11 +185,6 @@ class Keeper:
             if wanted != authorized and self._backend.manifest(wanted):
                 return wanted
         return authorized
-
-    def _forget_box(self) -> None:
-        """The box before is closed: nothing has to be done about it when this executor is dropped."""
-        if self._finalizer is not None:
-            self._finalizer.detach()
 
     @contextmanager
     def recorded(self) -> Iterator[None]:

@@ -51,6 +51,29 @@ def test_what_was_granted_stays_granted_under_other_rules(tmp_path: Path) -> Non
         assert it.kinds().count("approval") == asked
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_asked_again"),
+    [
+        ('approvers = ["ann"]', 'approvers = ["boss"]', True),
+        ('timeout_s = 5\non_timeout = "allow"', 'timeout_s = 5\non_timeout = "deny"', True),
+        ('approvers = ["ann"]', 'approvers = ["ann"]\nid = "x"', False),
+    ],
+)
+def test_a_grant_is_for_what_was_asked_of_whom(tmp_path: Path, before: str, after: str, is_asked_again: bool) -> None:
+    """Other people, and another meaning of silence, make another question of the same words."""
+    path, asked = tmp_path / "policy.toml", list[str]()
+    path.write_text(RULE.format("ask", "sure?") + before)
+
+    def approver(_: object) -> bool:
+        asked.append("")
+        path.write_text(RULE.format("ask", "sure?") + after)
+        return len(asked) == 1
+
+    with bench(PolicyFile(path), approver=approver) as it:
+        assert isinstance(it.serve(), Refused if is_asked_again else Value)
+    assert len(asked) == 1 + is_asked_again
+
+
 def test_rules_that_never_rest_refuse(tmp_path: Path) -> None:
     """A call whose rules change with every question is refused, and was not made."""
     changes = [("ask", f"sure about {number}?") for number in range(10)]

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from smolagents import CodeAgent
+from tests.conftest import MakeExecutor
 from tests.parity.conftest import MakeAgent, touch
 from tests.support.backends import backend
 from tests.support.models import CodeModel
 from tests.support.native_boxes import until
 
-from smolagents_hardened import AuditError, Decision, ToolCall, register
+from smolagents_hardened import AuditError, Decision, HardenedExecutor, ToolCall, register
+from smolagents_hardened.session import Session
 
 
 async def allow(call: ToolCall) -> Decision:
@@ -91,3 +93,64 @@ def test_what_was_raised_stays(make_agent: MakeAgent, tmp_path: Path, manages: s
     with pytest.raises(KeyError, match="own") as caught:
         leave()
     assert "AuditError" in str(caught.value.__notes__)
+
+
+def cut_short(executor: HardenedExecutor) -> Session:
+    """The first attempt to end its box is cut short, as a Ctrl-C does that comes just then."""
+    session = executor._keeper.session
+    assert session is not None
+    close, tried = session._box.close, list[int]()
+
+    def once() -> None:
+        if not tried:
+            tried.append(1)
+            raise KeyboardInterrupt
+        close()
+
+    session._box.close = once  # type: ignore[method-assign]
+    return session
+
+
+def test_a_ctrl_c_is_not_lost_behind_another_error(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    """A trail that is broken does not hide that a person wants out."""
+    place = tmp_path / "audit.jsonl"
+    executor = make_executor(audit=str(place))
+    executor("1")
+    place.unlink()
+    close = executor.governor.loop.close
+
+    def pressed() -> None:  # it may wait for its thread
+        close()
+        raise KeyboardInterrupt
+
+    executor.governor.loop.close = pressed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        executor.close()
+
+
+def test_an_end_that_was_cut_short_is_made_up_for(make_executor: MakeExecutor) -> None:
+    """The next cleanup ends the box, and its end is on record once."""
+    executor = make_executor()
+    executor("1")
+    session = cut_short(executor)
+    with pytest.raises(KeyboardInterrupt):
+        executor.cleanup()
+    executor.cleanup()
+    assert [record["kind"] for record in executor.trail.records()].count("box_end") == 1
+    assert until(lambda: session._box.cpu_s() is None, 2.0)
+
+
+def test_a_second_ctrl_c_in_a_step_leaves_no_box_behind(make_executor: MakeExecutor) -> None:
+    """The next box takes the place of the one before, and ends it."""
+    executor = make_executor()
+    executor("1")
+    session = cut_short(executor)
+
+    def pressed(_timeout_s: float) -> None:
+        raise KeyboardInterrupt
+
+    session.channel.receive = pressed  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        executor("2")
+    assert executor("3").output == 3
+    assert until(lambda: session._box.cpu_s() is None, 2.0)

@@ -10,6 +10,7 @@ from smolagents_hardened.audit.plain import Glimpse
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import CodeCall, ToolCall
 from smolagents_hardened.governance.hooks import Decision, Verdict
+from smolagents_hardened.governance.verdicts import terms
 
 _SILENCE = Decision.deny("nobody approved it in time", code="approval_timeout")
 
@@ -103,10 +104,11 @@ class Approval:
         is_granted = self.decision.verdict in (Verdict.ALLOW, Verdict.RESPOND)
         return is_granted and (self.call_id, self.digest) == (call_id, digest)
 
-    def answers(self, place: int, prompt: str, subject: ToolCall | CodeCall) -> bool:
-        """Whether it grants what the hook at `place` asks about this call or snippet."""
+    def answers(self, place: int, asked: Decision, subject: ToolCall | CodeCall) -> bool:
+        """Whether it grants what the hook at `place` asks about this call or snippet, of the same people."""
         call_id = subject.call_id if isinstance(subject, ToolCall) else ""
-        return (self.place, self.prompt) == (place, prompt) and self.covers(call_id, subject.digest)
+        is_asked = (self.place, self.prompt, self.terms) == (place, asked.prompt, terms(asked))
+        return is_asked and self.covers(call_id, subject.digest)
 
     def told(self) -> dict[str, object]:
         """What the trail keeps of it."""

@@ -355,8 +355,7 @@ class Governor:
         if judgement.is_refused:
             return decision
         for place, opinion in judgement.asks.items():
-            prompt = opinion.decision.prompt
-            approval = next((one for one in approvals if one.answers(place, prompt, call)), None)
+            approval = next((one for one in approvals if one.answers(place, opinion.decision, call)), None)
             if approval is None:
                 desk, record = case.standing.jurors[place].desk, partial(self._ledger.approval, call, judgement.said())
                 approval = desk.ask(judgement.candidate.shown(), opinion, place, record, partial(misfit, check))
