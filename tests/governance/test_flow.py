@@ -366,3 +366,36 @@ def test_the_screen_can_label_only() -> None:
     with bench(Screen(on_match="label"), Policy.from_mapping({"default": "allow", "rule": [rule]})) as it:
         assert call(it, "fetch", "ignore previous instructions") == "ok"
         assert call(it, "shell") == "denied"
+
+
+@pytest.mark.parametrize(
+    ("part", "task", "whole"),
+    [
+        ("/srv/data", "delete /srv/data/*.csv", "/srv/data/*.csv"),
+        ("/srv/data", "delete /srv/data/$USER/x", "/srv/data/$USER/x"),
+        ("/srv/data", "delete /srv/data/(old)/x", "/srv/data/(old)/x"),
+        ("data/y", "delete /srv/data/y", "/srv/data/y"),
+        ("/x", "\u8bfb/\u6570\u636e/x", "/\u6570\u636e/x"),
+        ("/tmp/x", "see ~/tmp/x", "~/tmp/x"),
+        ("https://x.org", "read https://x.org:8443/doc", "https://x.org:8443/doc"),
+        ("https://x.org", "read https://x.org/?q=1", "https://x.org/?q=1"),
+        ("https://x.org/doc", "read https://x.org/doc?id=1.", "https://x.org/doc?id=1"),
+        ("/srv/dat", "\u8bf7\u8bfb\u53d6/srv/data\uff0c\u8c22\u8c22", "/srv/data"),
+        ("/srv/dat", "see (/srv/data/).", "/srv/data"),
+        ("/srv/dat", "path=/srv/data", "/srv/data"),
+    ],
+)
+def test_a_path_or_url_is_known_whole(part: str, task: str, whole: str) -> None:
+    """However it goes on in the task, and whatever word or sign stands beside it: part of it is another place."""
+    flow = Flow()
+    flow.begin(task)
+    assert (flow.is_known(part), flow.is_known(whole)) == (False, True)
+
+
+def test_looking_up_what_repeats_itself_ends() -> None:
+    """A text that stands at every place of a trusted result in part does not hold the host: the answer is no."""
+    flow = Flow()
+    flow.begin("a" * 120_000)
+    began = time.process_time()
+    assert not flow.is_known("a" * 60_000)
+    assert time.process_time() - began < 2

@@ -158,19 +158,34 @@ def test_what_a_rule_is_not_about_it_lets_alone(predicates: dict[str, object], v
     assert policy.before_tool_call(tool_call("t", y=value)).verdict == "allow"
 
 
-@pytest.mark.parametrize("effect", ["allow", "deny"])
-@pytest.mark.parametrize(
-    "predicates",
-    [
-        {"min": 1000}, {"contains": "rm"}, {"url": {"host": "evil.org"}}, {"equals": "rm"}, {"in": ["rm", "dd"]},
-        {"min_length": 0}, {"not": {"equals": "rm", "below": "/"}}, {"not": {"in": []}},
-    ],
-)  # fmt: skip
-def test_null_is_as_good_as_not_given(predicates: dict[str, object], effect: str) -> None:
-    """Where no predicate says null, a rule does not fit it, no more than a call without the argument, at any depth."""
-    assert not fits(predicates, None, effect)
-    assert not fits({"not": predicates}, None, effect)
-    assert not fits({"not": {"not": predicates}}, None, effect)
+UNSURE: list[dict[str, object]] = [
+    {"min": 1000}, {"contains": "rm"}, {"url": {"host": "evil.org"}}, {"min_length": 0}, {"below": "/tmp"},
+]  # fmt: skip
+SURE: list[dict[str, object]] = [{"equals": "rm"}, {"in": ["rm", "dd"]}, {"in": []}, {"equals": "rm", "below": "/"}]
+
+
+@pytest.mark.parametrize("predicates", UNSURE + SURE)
+def test_null_is_as_good_as_not_given(predicates: dict[str, object]) -> None:
+    """Where no predicate says null, no allow rule fits it, at any depth; nor does any other that cannot tell of it."""
+    for one in (predicates, {"not": predicates}, {"not": {"not": predicates}}):
+        assert not fits(one, None, "allow")
+        assert not fits(one, None, "deny") or predicates in SURE
+
+
+@pytest.mark.parametrize("predicates", SURE)
+def test_null_is_for_sure_none_of_these(predicates: dict[str, object]) -> None:
+    """A rule that denies all but a list denies null: it is none of the list."""
+    assert fits({"not": predicates}, None, "deny")
+    assert not fits(predicates, None, "deny")
+
+
+def test_null_is_no_way_round_a_rule_on_what_was_left_out() -> None:
+    """A second rule with `present = false` is for null as well; where `present` is said, doubt about null counts."""
+    assert fits({"present": False}, None, "deny")
+    assert fits({"present": True, "not": {"below": "/tmp"}}, None, "deny")
+    for predicates in ({"present": False}, {"present": True, "not": {"below": "/tmp"}}):
+        assert not fits(predicates, None, "allow")
+        assert not fits(predicates, "/tmp/x", "deny")
 
 
 @pytest.mark.parametrize("effect", ["allow", "deny"])

@@ -109,6 +109,9 @@ NOT_VALID = {
     "calls 1.5": {"budget": [{"calls": 1.5}]},
     "tokens of a tool": {"budget": [{"tokens": 1, "tool": "a"}]},
     "tokens per tool": {"budget": [{"tokens": 1, "per": "tool"}]},
+    "a glob in tools": {"tools": ["read_*"]},
+    "an unknown token": {"prices": {"model:in": 1}},
+    "globs of tokens": {"prices": {"model:*": 1}},
 }
 
 

@@ -23,6 +23,8 @@ from smolagents_hardened.governance.leaves import UNSEEN
 from smolagents_hardened.governance.spelling import spellings_within
 
 MAX_CHARS = 4_000
+# Of one call: bounds -> its arguments in each spelling, none where it cannot be told.
+Readings = dict[tuple[int, int], tuple[object, ...]]
 _PLAIN = (bool, int)
 # Values and characters of all arguments together: without a loop, and by what loops. An expression takes up to 50 ms
 # then: what loops may search a text or a list for every value, and what makes a list copies it for every value.
@@ -61,19 +63,19 @@ class Expression:
         except ValueError as error:
             raise ConfigError(f"{where}: cel {text[:80]!r} is not valid: {error}") from error
 
-    def holds(self, call: ToolCall) -> bool | None:
-        """Whether it is true of a call; None where it cannot tell."""
+    def holds(self, call: ToolCall, readings: Readings | None = None) -> bool | None:
+        """Whether it is true of a call; None where it cannot tell. `readings` are what was read of this call so far."""
+        readings = {} if readings is None else readings
         try:
-            reading = _Reading(*self.most)
-            given = reading.plain(call.arguments)
+            if self.most not in readings:
+                readings[self.most] = _read(call.arguments, *self.most)
             names = {
                 "tool": call.tool,
                 "agent": call.agent,
                 "delegation": list(call.delegation),
                 "labels": sorted(call.labels),
             }
-            spelled = (given,) if reading.is_ascii else spellings_within(given)
-            found = [self.program.execute({**names, "args": args}) for args in spelled if args is not UNSEEN]
+            found = [self.program.execute({**names, "args": args}) for args in readings[self.most]]
         except Exception:  # noqa: BLE001  a missing argument, a value or type that does not fit: it cannot tell
             return None
         return found[0] if found and isinstance(found[0], bool) and found[0] is found[-1] else None
@@ -95,6 +97,17 @@ def _loops(text: str) -> set[str]:
             opened.pop()
         before = sign
     return found
+
+
+def _read(arguments: Mapping[str, object], values: int, chars: int) -> tuple[object, ...]:
+    """The arguments in each spelling; none where one cannot be told, or beyond the bounds."""
+    reading = _Reading(values, chars)
+    try:
+        given = reading.plain(arguments)
+    except (TypeError, ValueError, RecursionError):
+        return ()
+    found = (given,) if reading.is_ascii else spellings_within(given)
+    return () if UNSEEN in found else found
 
 
 @dataclass(slots=True)

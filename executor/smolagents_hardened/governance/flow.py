@@ -33,8 +33,13 @@ _MAX_WORK = 50_000_000
 _MAX_BITS = 4_096  # of a whole number: longer ones are slow to write out
 _JOINERS = ".,-_@+"
 _LONGEST_JOIN = 16
-_WITHIN_PATHS = "/~%" + _JOINERS
-_SAID = re.compile(rf"[^\s/{re.escape(_JOINERS)}]")
+_SAID = re.compile(rf"[^\s/~{re.escape(_JOINERS)}]")
+_LONGEST_PATH = 256  # so far it is looked whether a path has begun before
+# With what a path or URL goes on: a slash and anything but the end of a sentence; of a URL also a port, a query.
+_CLOSERS = ".,;:!?)\\]}>\"'`、。，；：！？）】」”’"
+_GOES_ON = re.compile(rf"/[{_CLOSERS}]*[^\s{_CLOSERS}]")
+_URL_GOES_ON = re.compile(r"[:?#]\w")
+_BEFORE = re.compile(r"[^\s\"'`(\[{<=:]++\Z")
 
 
 class Flow:
@@ -131,7 +136,7 @@ def _searched(text: str, source: str, work: int) -> int:
         is_inside = _is_inside(source, start) or _is_inside(source, start + len(text))
         if not (is_signed or is_inside or ("/" in text and _is_longer(text, source, start))):
             return work
-        work -= _DONE_EACH
+        work -= _DONE_EACH + len(text)  # the search goes on behind a part of what it has compared
         start = source.find(text, start + 1)
     return 0
 
@@ -146,8 +151,13 @@ def _is_inside(source: str, place: int) -> bool:
 
 
 def _is_longer(text: str, source: str, start: int) -> bool:
-    """Whether a path or URL has further words before or behind this part: `/srv` and `/data` are not `/srv/data`."""
+    """Whether a path or URL goes on before or behind this part: `/srv` and `/data` are not `/srv/data`."""
     end = start + len(text)
-    before = source[max(start - _LONGEST_JOIN, 0) : start] if text[0] == "/" else ""
-    behind = source[end : end + _LONGEST_JOIN] if "/" in (text[-1], source[end : end + 1]) else ""
-    return before.rstrip(_WITHIN_PATHS)[-1:].isalnum() or behind.lstrip(_WITHIN_PATHS)[:1].isalnum()
+    behind = source[end : end + _LONGEST_JOIN]
+    if _GOES_ON.match("/" + behind if text[-1] == "/" else behind):
+        return True
+    if "://" in text:
+        return _URL_GOES_ON.match(behind) is not None
+    before = _BEFORE.search(source, max(start - _LONGEST_PATH, 0), start)
+    # Where a language has no blanks a word may stand right before a path, but the begin of one may not.
+    return before is not None and (not before[0].isalpha() or before[0].isascii())

@@ -141,14 +141,18 @@ def schema() -> dict[str, Any]:
             {
                 "default": {"enum": ["allow", "deny"]},
                 "mode": {"enum": ["enforce", "shadow"]},
-                "tools": _TEXTS,
+                "tools": {"type": "array", "items": {**_TEXT, "pattern": r"^[^*?\[]+$"}},
                 "rule": {"type": "array", "items": _rule()},
                 "label": {
                     "type": "array",
                     "items": _table({"tool": _TEXT, "add": {**_TEXTS, "minItems": 1}}, "tool", "add"),
                 },
                 "budget": {"type": "array", "items": _budget()},
-                "prices": {"type": "object", "additionalProperties": _AMOUNT},
+                "prices": {
+                    "type": "object",
+                    "propertyNames": {"pattern": "^(?!model:)|^model:(input|output)$"},
+                    "additionalProperties": _AMOUNT,
+                },
             },
             "default",
         ),

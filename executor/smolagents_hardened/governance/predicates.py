@@ -27,6 +27,7 @@ Predicate = Callable[[object], bool | None]
 MAX_PATTERN_CHARS = 2_000
 _REGEX_BYTES = 4 * 2**20  # of RE2's memory for one pattern; its time is linear in the text whatever the pattern
 _SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
+_PATH_CHARS = 4_096  # PATH_MAX of Linux: no longer one is a file's
 _URL_KEYS = ("scheme", "host", "port", "path_below")
 
 
@@ -38,9 +39,7 @@ def predicate(name: str, wanted: object, where: str) -> Predicate:
     if maker is None:
         raise ConfigError(f"{where}: unknown predicate {name!r}; known: known, {', '.join(sorted(_MAKERS))}")
     made = [maker(one, where) for one in _own_spellings(name, wanted, where)]
-    holds = made[0] if len(made) == 1 else lambda value: _any(one(value) for one in made)
-    compared: Any = {"equals": [wanted], "in": wanted}.get(name, [])
-    return _within(holds) if any(isinstance(one, dict | list) for one in compared) else holds
+    return made[0] if len(made) == 1 else lambda value: _any(one(value) for one in made)
 
 
 def _own_spellings(name: str, wanted: object, where: str) -> tuple[object, ...]:
@@ -82,18 +81,6 @@ def _equals(wanted: object, _: str) -> Predicate:
     if not isinstance(wanted, str):
         return lambda value: is_same(value, wanted)
     return lambda value: value == wanted if type(value) is str else is_same(value, wanted)  # most are text: in no time
-
-
-def _within(holds: Predicate) -> Predicate:
-    """For values with text in them: it cannot be told of one whose spellings differ in it."""
-
-    def told(value: object) -> bool | None:
-        if not isinstance(value, dict | list | tuple):
-            return holds(value)
-        found = {holds(one) for one in spellings_within(value)}
-        return found.pop() if len(found) == 1 else None
-
-    return told
 
 
 def is_same(value: object, wanted: object) -> bool | None:
@@ -250,6 +237,8 @@ def is_below(path: str, root: PurePosixPath) -> bool | None:
 
 
 def _is_doubtful_path(path: str) -> bool:
+    if len(path) > _PATH_CHARS:
+        return True
     has_control = any(ord(char) < 32 or ord(char) == 127 for char in path)
     return has_control or path.startswith(("//", "~")) or ".." in PurePosixPath(path).parts
 

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 from smolagents_hardened.errors import ConfigError
 from smolagents_hardened.governance.call import ToolCall
-from smolagents_hardened.governance.cel import Expression
+from smolagents_hardened.governance.cel import Expression, Readings
 from smolagents_hardened.governance.flow import says_anything
 from smolagents_hardened.governance.hooks import Decision
 from smolagents_hardened.governance.predicates import Predicate, fits_absent, predicate, says_null
-from smolagents_hardened.governance.spelling import spellings
+from smolagents_hardened.governance.spelling import spellings_within
 
 EFFECTS = ("stop", "deny", "ask", "respond", "modify", "allow")  # the strictest first
 ON_TIMEOUT = ("deny", "allow", "stop")
@@ -68,16 +68,29 @@ class Rule:
             return False
         for argument, predicates, is_absent_fine, is_about_null in self.when:
             texts = spelled[argument]
-            is_given = texts and (texts[0] is not None or is_about_null)
-            if not (_holds(predicates, texts, is_lax) if is_given else is_absent_fine):
+            if texts and texts[0] is not None:
+                fits = _holds(predicates, texts, is_lax)
+            elif texts:
+                fits = self._fits_null(predicates, is_absent_fine, is_about_null)
+            else:
+                fits = is_absent_fine
+            if not fits:
                 return False
-        return (not self.known and self.cel is None) or self._fits_beyond(call, is_lax)
+        return (not self.known and self.cel is None) or self._fits_beyond(call, spelled)
 
-    def _fits_beyond(self, call: ToolCall, is_lax: bool) -> bool:
+    def _fits_null(self, predicates: tuple[Predicate, ...], is_absent_fine: bool, is_about_null: bool) -> bool:
+        """Null is as good as not given: an allow rule that says nothing of it does not fit, and any other only where
+        it is sure (`not = { in = [...] }`). To a rule that says null, or `present`, it is a value, too.
+        """
+        if not is_about_null:
+            return self.is_lax and _all_hold(predicates, None, is_lax=False)
+        return _all_hold(predicates, None, self.is_lax) or (self.is_lax and is_absent_fine)
+
+    def _fits_beyond(self, call: ToolCall, spelled: Spelled) -> bool:
         if any(self._is_known(call, name) is not wanted for name, wanted in self.known):
             return False
-        found = True if self.cel is None else self.cel.holds(call)
-        return is_lax if found is None else found
+        found = True if self.cel is None else self.cel.holds(call, spelled.readings)
+        return self.is_lax if found is None else found
 
     def names(self, tool: str) -> bool:
         """Whether this rule is about a tool of this name."""
@@ -111,15 +124,18 @@ def is_glob(pattern: str) -> bool:
 
 
 class Spelled(dict[str, tuple[object, ...]]):
-    """The spellings of a call's arguments by name, found out for the first rule that asks; none of one not given."""
+    """The spellings of a call's arguments by name, found out for the first rule that asks; none of one not given.
+    `readings` are those that expressions have asked for.
+    """
 
     def __init__(self, arguments: Mapping[str, object]) -> None:
         super().__init__()
         self._arguments = arguments
+        self.readings: Readings = {}
 
     def __missing__(self, argument: str) -> tuple[object, ...]:
         given = self._arguments
-        found = self[argument] = spellings(given[argument]) if argument in given else ()
+        found = self[argument] = spellings_within(given[argument]) if argument in given else ()
         return found
 
 
@@ -131,8 +147,6 @@ def _holds(predicates: tuple[Predicate, ...], texts: tuple[object, ...], is_lax:
 
 
 def _all_hold(predicates: tuple[Predicate, ...], text: object, is_lax: bool) -> bool:
-    # Null, in a rule that says it: where another of its predicates cannot tell, that one does not fit.
-    is_lax = is_lax and text is not None
     for one in predicates:
         held = one(text)
         if held is False or not (held or is_lax):

@@ -57,27 +57,43 @@ def spellings_within(value: object) -> tuple[object, ...]:
     """The same for text at every depth of lists and tables, their keys as well: all as it is, and all in NFKC."""
     if not isinstance(value, dict | list | tuple):
         return spellings(value)
+    respelling = _Respelling()
     try:
-        other = _respelled(value)
-    except ValueError:
+        other = respelling.of(value)
+    except (ValueError, RecursionError):
         return (UNSEEN,)
-    return (value,) if other == value else (value, other)
+    return (value, other) if respelling.has_changed else (value,)
 
 
-def _respelled(value: Any) -> Any:
-    """Raises ValueError where a spelling cannot be told."""
-    if isinstance(value, dict):
-        made = {_respelled(key): _respelled(item) for key, item in value.items()}
-        if len(made) < len(value):
-            raise ValueError("two keys are one in another spelling")
-        return made
-    if isinstance(value, list | tuple):
-        items = map(_respelled, value)
-        return list(items) if isinstance(value, list) else tuple(items)
-    *_, found = spellings(value)
-    if found is UNSEEN:
-        raise ValueError("a text is beyond the bounds")
-    return found
+class _Respelling:
+    """Of one value, whose text that is not ASCII has the bounds together. Raises ValueError where none can be told."""
+
+    def __init__(self) -> None:
+        self.has_changed = False
+        self._left = MAX_CHARS
+
+    def of(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            made = {self.of(key): self.of(item) for key, item in value.items()}
+            if len(made) < len(value):
+                raise ValueError("two keys are one in another spelling")
+            return made
+        if isinstance(value, list | tuple):
+            items = [self.of(item) for item in value]
+            return items if isinstance(value, list) else tuple(items)
+        if not isinstance(value, str | PurePath):
+            return value
+        return self._text(str(value))
+
+    def _text(self, text: str) -> str:
+        if text.isascii():
+            return text
+        found = normal(text)
+        self._left -= max(len(text), len(found or ""))
+        if found is None or self._left < 0:
+            raise ValueError("a text is beyond the bounds")
+        self.has_changed = self.has_changed or found != text
+        return found
 
 
 def _has_many_marks(text: str) -> bool:
