@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from types import GeneratorType
 from typing import Any, NoReturn, Protocol
 from weakref import ref
 
@@ -68,7 +67,7 @@ class AgentRun:
         self.dispatcher: Any = None  # told first: see dispatch.py
         self._followers: list[ref[Follower]] = []
         self.run: object = None  # an object of its own for the latest run
-        self._runs: dict[object, GeneratorType[Any, None, Any] | None] = {}  # those that are on, and their streams
+        self._runs: dict[object, ref[Generator[Any, None, None]] | None] = {}  # those that are on, and their streams
         self._is_followed = False  # whether anybody was told that one of them began
         self._marks = {
             "run": self,
@@ -116,9 +115,9 @@ class AgentRun:
         run = self._begin(str(kwargs.get("task", args[0] if args else "")))
         with self._failing(run):
             result = type(self.agent).run(self.agent, *args, **kwargs)
-        if isinstance(result, GeneratorType):
-            self._runs[run] = result
+        if isinstance(result, Generator):  # or what a subclass or a tracer has wrapped it in
             stream = self._streamed(result, run)
+            self._runs[run] = ref(stream)
             next(stream)  # begun, so that it ends the run even if it is closed or dropped before its first step
             return stream
         self._end(run)
@@ -183,7 +182,7 @@ class AgentRun:
 
     def _begin(self, task: str) -> object:
         for earlier, steps in tuple(self._runs.items()):
-            if steps is not None and not steps.gi_running:  # given up half way
+            if steps is not None and not getattr(steps(), "gi_running", False):  # given up half way
                 self._end(earlier)
         self._is_followed = bool(self.followers) or (self.is_on and self._is_followed)
         self.run = run = object()

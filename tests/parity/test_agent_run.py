@@ -6,7 +6,7 @@ import copy
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -213,6 +213,54 @@ def test_a_run_goes_on_around_another_one_of_its_agent(is_stream: bool, is_inter
             list(agent.run("outer", stream=True)) if is_stream else agent.run("outer")
     assert act.got == (["again"] if is_interrupted else ["again", "more", "later"])
     assert MARKS & vars(agent).keys() == set()
+
+
+class Traced(Generator[Any, None, None]):
+    """A stream as a tracer hands it on."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def send(self, value: None) -> Any:
+        return self.inner.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self.inner.throw(*error)
+
+
+class TracedCaller(ToolCallingAgent):  # type: ignore[misc]  # smolagents ships no types
+    """Its `run` wraps the stream."""
+
+    def run(self, *args: Any, **options: Any) -> Any:
+        return Traced(super().run(*args, **options)) if options.get("stream") else super().run(*args, **options)
+
+
+@pytest.mark.parametrize("what", ["nothing", "another run", "close", "interrupt"])
+def test_a_stream_that_is_wrapped_is_a_run_that_goes_on(what: str) -> None:
+    """It goes on around another run of its agent, and ends when its governor is closed or it is interrupted."""
+
+    def does(text: str) -> str:
+        if text == "1" and what == "another run":
+            agent.run("inner", reset=False)
+        return text
+
+    act = Act(does)
+    rounds = [[("act", {"text": "1"})], *([OVER] if what == "another run" else []), [("act", {"text": "2"})], OVER]
+    agent = TracedCaller([act], CallModel(*rounds), verbosity_level=0)
+    ends = {"close": (HardenedError, "was closed while"), "interrupt": (AgentError, "enough")}
+    with govern(agent) as governed:
+        stream = agent.run("go", stream=True)
+        to_first_step(stream)
+        if what == "close":
+            governed.close()
+        if what == "interrupt":
+            agent.interrupt("enough")
+        if what in ends:
+            with pytest.raises(ends[what][0], match=ends[what][1]):
+                list(stream)
+        else:
+            list(stream)
+    assert act.got == (["1"] if what in ends else ["1", "2"])
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
