@@ -172,9 +172,18 @@ class AgentRun:
     def _streamed(self, steps: Generator[Any, None, Any], run: object) -> Generator[Any, None, None]:
         with self._failing(run), closing(steps):
             yield None
+            thrown: BaseException | None = None
             with suppress(StopIteration):
                 while True:
-                    yield next(steps) if run in self._runs else steps.throw(self._superseded())
+                    thrown = thrown if run in self._runs else self._superseded()
+                    step = next(steps) if thrown is None else steps.throw(thrown)
+                    thrown = None
+                    try:
+                        yield step
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001  # it is smolagents' to raise, after the step
+                        thrown = error
         self._end(run)
 
     def _superseded(self) -> HardenedError:

@@ -215,6 +215,21 @@ def test_a_run_goes_on_around_another_one_of_its_agent(is_stream: bool, is_inter
     assert MARKS & vars(agent).keys() == set()
 
 
+@pytest.mark.parametrize("is_governed", [True, False])
+def test_what_is_thrown_into_a_stream_comes_out_of_it(is_governed: bool) -> None:
+    """As in smolagents the step that it ends comes first, and then the error itself; the run is over."""
+    agent = caller([("act", {"text": "x"})], OVER, tools=(Act(),))
+    if is_governed:
+        govern(agent)
+    stream = agent.run("go", stream=True)
+    next(stream)
+    assert isinstance(stream.throw(LookupError("mine")), ActionStep)
+    with pytest.raises(LookupError, match="mine"):
+        next(stream)
+    assert list(stream) == []
+    assert agent.run("again") == "over"
+
+
 class Traced(Generator[Any, None, None]):
     """A stream as a tracer hands it on."""
 
