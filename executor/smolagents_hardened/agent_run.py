@@ -7,9 +7,11 @@ has raised, and keeps every callback for good.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, NoReturn, Protocol
 from weakref import ref
 
@@ -25,6 +27,7 @@ from smolagents_hardened.governance.served import Value
 from smolagents_hardened.toolbox import Told
 
 _NAME = "_smolagents_hardened_run"
+_HANDLED: ContextVar[BaseException | None] = ContextVar("smolagents_hardened_handled", default=None)
 
 
 class Follower(Protocol):
@@ -113,7 +116,7 @@ class AgentRun:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         run = self._begin(str(kwargs.get("task", args[0] if args else "")))
-        with self._failing(run):
+        with self._failing(run), _within_handler():
             result = type(self.agent).run(self.agent, *args, **kwargs)
         if isinstance(result, Generator):  # or what a subclass or a tracer has wrapped it in
             stream = self._streamed(result, run)
@@ -176,7 +179,8 @@ class AgentRun:
             with suppress(StopIteration):
                 while True:
                     thrown = thrown if run in self._runs else self._superseded()
-                    step = next(steps) if thrown is None else steps.throw(thrown)
+                    with _within_handler():
+                        step = next(steps) if thrown is None else steps.throw(thrown)
                     thrown = None
                     try:
                         yield step
@@ -259,6 +263,22 @@ class AgentRun:
     def _refuse_copy(self, _protocol: object) -> NoReturn:
         """What `copy` and `pickle` call: a copy would run the original, with its tools."""
         raise ConfigError(f"{self._who} is governed and cannot be copied: make another agent, and govern it")
+
+
+@contextmanager
+def _within_handler() -> Iterator[None]:
+    """What is handled already where smolagents is called ends nothing of this run: it may begin in an `except`."""
+    token = _HANDLED.set(sys.exception())
+    try:
+        yield
+    finally:
+        _HANDLED.reset(token)
+
+
+def on_its_way() -> BaseException | None:
+    """What leaves the step that is over."""
+    found = sys.exception()
+    return None if found is _HANDLED.get() else found
 
 
 class AgentInterrupted(AgentError):  # type: ignore[misc]  # smolagents ships no types

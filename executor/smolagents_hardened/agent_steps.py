@@ -6,7 +6,6 @@ interrupt by itself ends a run only before its next step, of which there may be 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 from weakref import ref
@@ -15,7 +14,7 @@ from smolagents import ActionStep, MultiStepAgent, ToolCallingAgent
 from smolagents.memory import MemoryStep, PlanningStep
 from smolagents.utils import AgentError
 
-from smolagents_hardened.agent_run import AgentInterrupted, StoppedError, run_of
+from smolagents_hardened.agent_run import AgentInterrupted, StoppedError, on_its_way, run_of
 from smolagents_hardened.errors import AuditError, ConfigError, RunStopped
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.latch import Ended, Latch, ended, is_in_force
@@ -139,11 +138,8 @@ class AgentSteps:
             step.observations = "Execution logs:\n" + self.logs() if self.logs() else step.observations
         elif is_untold and isinstance(step, ActionStep):
             step.error = error
-        # On its way already, or a person's own way out. (What somebody handles far outside is seen here as well.)
-        on_its_way = sys.exception()
-        is_raised = on_its_way is not error and not isinstance(
-            on_its_way, KeyboardInterrupt | SystemExit | GeneratorExit
-        )
+        leaving = on_its_way()  # that error itself, or a person's own way out
+        is_raised = leaving is not error and not isinstance(leaving, KeyboardInterrupt | SystemExit | GeneratorExit)
         if is_raised:
             self._agent.memory.steps.append(step)  # as smolagents would do next
         if is_untold:

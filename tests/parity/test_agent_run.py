@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -350,6 +352,62 @@ def test_a_run_in_an_except_block_can_be_interrupted() -> None:
         except RunStopped:
             with pytest.raises(AgentError, match="the user pressed stop"):
                 agent.run("two", max_steps=1)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+@pytest.mark.parametrize("handled", [None, ValueError, KeyboardInterrupt, SystemExit])
+def test_a_run_in_an_except_block_can_be_stopped(handled: type[BaseException] | None, is_stream: bool) -> None:
+    """Whatever is handled where a run is begun or followed, it ends with the stop that an error beside it would hide."""
+    has_failed = threading.Event()
+
+    def fails(text: str) -> str:
+        has_failed.set()
+        raise LookupError(text)
+
+    def late(call: ToolCall) -> Decision:
+        if call.arguments.get("text") == "stop":
+            has_failed.wait(10)
+            time.sleep(0.2)  # until smolagents has seen that error
+        return stops(call)
+
+    act = Act(fails)
+    agent = caller([("act", {"text": "x"}), ("act", {"text": "stop"})], OVER, tools=(act,))
+
+    def follow() -> None:
+        with pytest.raises(RunStopped, match="enough"):
+            list(agent.run("go", stream=True)) if is_stream else agent.run("go")
+
+    with govern(agent, late):
+        if handled is None:
+            follow()
+        else:
+            try:
+                raise handled
+            except handled:
+                follow()
+    assert (len(agent.model.read), act.got) == (1, ["x"])
+
+
+@pytest.mark.parametrize("handled", [ValueError, KeyboardInterrupt])
+def test_a_run_in_an_except_block_ends_with_its_trail(
+    make_agent: MakeAgent, tmp_path: Path, handled: type[BaseException]
+) -> None:
+    """Its model is asked no more once the trail is broken."""
+    place = tmp_path / "audit.jsonl"
+
+    def cut(_call: ToolCall) -> Decision:
+        place.write_text("")
+        return Decision.allow()
+
+    agent = make_agent(CodeModel("touch('x')", "final_answer(1)"), (touch,), {"governance": cut, "audit": str(place)})
+    try:
+        raise handled
+    except handled:
+        with pytest.raises(AuditError):
+            agent.run("go")
+    with pytest.raises(AuditError):
+        agent.python_executor.close()
+    assert len(agent.model.read) == 1
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
