@@ -239,24 +239,24 @@ class AgentRun:
         ended a plan, or no step, is remembered, too.
         """
         if isinstance(error, RunStopped | AgentInterrupted):
-            self._remember(StoppedError(error) if isinstance(error, RunStopped) else error, error.reason)
+            self._remember(StoppedError(error) if isinstance(error, RunStopped) else error)
         if not isinstance(error, AgentError) or isinstance(error, AgentInterrupted) or not self.agent.interrupt_switch:
             return None
         for follower in self.followers:
             why = follower.ended()
             if why is not None and why.error is None:
                 made = AgentInterrupted(why.reason, self.agent.logger)
-                self._remember(made, why.reason)
+                self._remember(made)
                 follower.interrupted(made)
                 return made
         if not self.followers:
             self.refuse_left()
         return None
 
-    def _remember(self, error: AgentError, reason: str) -> None:
+    def _remember(self, error: AgentInterrupted | StoppedError) -> None:
         """The reason is in the memory of the step that it ended; or, where it ended none, in one of its own."""
         steps = self.agent.memory.steps
-        if not any(reason in str(getattr(step, "error", "")) for step in steps[-2:]):
+        if not any(error.is_told(step) for step in steps[-2:]):
             now = time.time()
             steps.append(ActionStep(step_number=self.agent.step_number, timing=Timing(now, now), error=error))
 
@@ -288,6 +288,11 @@ class AgentInterrupted(AgentError):  # type: ignore[misc]  # smolagents ships no
         super().__init__(f"Agent interrupted: {reason}", logger)
         self.reason = reason
 
+    def is_told(self, step: MemoryStep) -> bool:
+        """Whether the step's memory has it: in these words, or in those of what did not begin any more."""
+        error = getattr(step, "error", None)
+        return error is not None and f"interrupted: {self.reason}" in str(error)
+
 
 class StoppedError(AgentError):  # type: ignore[misc]  # smolagents ships no types
     """What the memory of a stopped step holds; not raised, so it is not logged as an error of the agent."""
@@ -295,6 +300,11 @@ class StoppedError(AgentError):  # type: ignore[misc]  # smolagents ships no typ
     def __init__(self, stopped: RunStopped) -> None:
         Exception.__init__(self, stopped.reason)
         self.message = f"The run was stopped: {stopped.reason}"
+
+    def is_told(self, step: MemoryStep) -> bool:
+        """Whether the step's memory has it."""
+        error = getattr(step, "error", None)
+        return isinstance(error, StoppedError) and error.message == self.message
 
 
 def run_of(agent: MultiStepAgent) -> AgentRun:

@@ -132,7 +132,7 @@ class AgentSteps:
     def _end_run(self, step: ActionStep | PlanningStep, why: Ended) -> None:
         """Say why in the step's memory and in the trail, where what has cut the step short has not, and raise it."""
         error = why.error or AgentInterrupted(why.reason, self._agent.logger)
-        is_untold = isinstance(error, AgentError) and why.reason not in str(getattr(step, "error", ""))
+        is_untold = isinstance(error, AgentInterrupted) and not error.is_told(step)
         if isinstance(error, RunStopped) and isinstance(step, ActionStep):
             step.error = StoppedError(error)
             step.observations = "Execution logs:\n" + self.logs() if self.logs() else step.observations

@@ -118,6 +118,33 @@ def test_an_interrupt_between_two_steps_keeps_its_reason(make_agent: MakeAgent, 
     assert "the user pressed stop" in " ".join(str(record.get("reason")) for record in trail.records())
 
 
+@pytest.mark.parametrize("reason", ["enough", "No", "None", "did", "error"])
+@pytest.mark.parametrize("is_between", [True, False])
+@pytest.mark.parametrize("has_failed", [True, False])
+def test_a_reason_is_told_whatever_it_is(has_failed: bool, is_between: bool, reason: str) -> None:
+    """Once in memory and once on record, though it is a part of the step's own error, or of the word None."""
+
+    def does(text: str) -> str:
+        if not is_between:
+            agent.interrupt(reason)
+        if has_failed:
+            raise LookupError("an error, and enough of it: No, None did")
+        return text
+
+    agent = caller([("act", {"text": "x"})], OVER, tools=(Act(does),))
+    with govern(agent) as governed:
+        stream = agent.run("go", stream=True)
+        if is_between:
+            to_first_step(stream)
+            agent.interrupt(reason)
+        with pytest.raises(AgentError, match=f"interrupted: {reason}"):
+            list(stream)
+        told = [record["reason"] for record in governed.trail.records() if record["kind"] == "limit"]
+    errors = [str(step.error) for step in agent.memory.steps if isinstance(step, ActionStep)]
+    assert [f"interrupted: {reason}" in error for error in errors if "interrupted" in error] == [True]
+    assert [f"interrupted: {reason}" in one for one in told] == [True]
+
+
 @pytest.mark.parametrize("kind", ["code", "calls"])
 def test_a_stop_of_the_last_word_is_in_memory(make_agent: MakeAgent, kind: str) -> None:
     """A hook that stops the answer given when the steps are used up leaves its reason, as any stop does."""
