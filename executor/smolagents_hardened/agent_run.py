@@ -52,6 +52,9 @@ class Follower(Protocol):
     def run_is_over(self) -> None:
         """However it ended."""
 
+    def resume(self, latch: Latch) -> None:
+        """A run within another one is over, which goes on under this latch of its own."""
+
     def is_meant(self) -> bool:
         """Whether it governs what the agent does now: one of them does."""
 
@@ -71,6 +74,7 @@ class AgentRun:
         self._followers: list[ref[Follower]] = []
         self.run: object = None  # an object of its own for the latest run
         self._runs: dict[object, ref[Generator[Any, None, None]] | None] = {}  # those that are on, and their streams
+        self._around: dict[object, list[tuple[Follower, Latch]]] = {}  # what the runs that each began in went on under
         self._is_followed = False  # whether anybody was told that one of them began
         self._marks = {
             "run": self,
@@ -199,6 +203,7 @@ class AgentRun:
                 self._end(earlier)
         self._is_followed = bool(self.followers) or (self.is_on and self._is_followed)
         self.run = run = object()
+        self._around[run] = [(one, one.latch) for one in self.followers] if self.is_on else []
         self._runs[run] = None
         try:
             for follower in self.followers:
@@ -226,8 +231,12 @@ class AgentRun:
         if run not in self._runs:
             return  # given up before
         del self._runs[run]
-        if self.is_on:
-            return  # it was a part of another one, or went on beside it
+        around = self._around.pop(run)
+        if self.is_on:  # it was a part of another one, or went on beside it
+            for follower, latch in around:
+                if follower in self.followers:
+                    follower.resume(latch)
+            return
         if self.dispatcher is not None:
             self.dispatcher.let_go()
         for follower in self.followers:

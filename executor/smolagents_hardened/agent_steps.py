@@ -86,6 +86,19 @@ class AgentSteps:
         """What was begun in it and goes on keeps the latch that it began under."""
         self._renew()
 
+    def resume(self, latch: Latch) -> None:
+        """What has ended the run within ends the one around it, too, and smolagents forgets an interrupt in between."""
+        inner = self.latch.ended
+        if inner is not None and inner.of_run:
+            latch.fail(inner.error) if inner.error is not None else latch.interrupt(inner.reason, of_run=True)
+        if self._begins:
+            self._governor.latch = latch
+        else:
+            self._own = latch
+        outer = latch.ended
+        if outer is not None and outer.of_run and outer.error is None:
+            type(self._agent).interrupt(self._agent)
+
     def step_is_over(self, step: MemoryStep) -> None:
         """Charge its tokens, and where it was the run's last one by force, say why and end the run."""
         if not isinstance(step, ActionStep | PlanningStep) or not self.is_meant():

@@ -118,6 +118,41 @@ def test_an_interrupt_between_two_steps_keeps_its_reason(make_agent: MakeAgent, 
     assert "the user pressed stop" in " ".join(str(record.get("reason")) for record in trail.records())
 
 
+@pytest.mark.parametrize("when", ["never", "before", "within", "after"])
+@pytest.mark.parametrize("place", ["tool", "callback"])
+def test_an_interrupt_is_not_undone_by_a_run_within(place: str, when: str) -> None:
+    """Pressed before, in or after a run of the same agent within its run, it ends that run, with its reason."""
+    begun: list[str] = []
+
+    def again(now: str) -> str:
+        if now != place or begun:
+            return now
+        begun.append(now)
+        with suppress(AgentError):
+            if when == "before":
+                agent.interrupt("pressed")
+            inner = agent.run("a part", stream=True, reset=False)
+            next(inner)
+            if when == "within":
+                agent.interrupt("pressed")
+            list(inner)
+        if when == "after":
+            agent.interrupt("pressed")
+        return now
+
+    act = Act(again)
+    rounds = [[("act", {"text": "tool"})], *[OVER, [("act", {"text": "later"})], OVER] * 2]
+    agent = caller(*rounds, tools=(act,), step_callbacks=[lambda _step, agent=None: again("callback")])
+    with govern(agent):
+        if when == "never":
+            assert agent.run("go") == "over"
+        else:
+            with pytest.raises(AgentError, match="pressed"):
+                agent.run("go")
+    assert begun == [place]
+    assert act.got == (["tool", "later"] if when == "never" else ["tool"])
+
+
 @pytest.mark.parametrize("reason", ["enough", "No", "None", "did", "error"])
 @pytest.mark.parametrize("is_between", [True, False])
 @pytest.mark.parametrize("has_failed", [True, False])
