@@ -7,10 +7,11 @@ has raised, and keeps every callback for good.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from types import GeneratorType
+from contextvars import ContextVar
 from typing import Any, NoReturn, Protocol
 from weakref import ref
 
@@ -26,6 +27,7 @@ from smolagents_hardened.governance.served import Value
 from smolagents_hardened.toolbox import Told
 
 _NAME = "_smolagents_hardened_run"
+_HANDLED: ContextVar[BaseException | None] = ContextVar("smolagents_hardened_handled", default=None)
 
 
 class Follower(Protocol):
@@ -50,6 +52,9 @@ class Follower(Protocol):
     def run_is_over(self) -> None:
         """However it ended."""
 
+    def resume(self, latch: Latch) -> None:
+        """A run within another one is over, which goes on under this latch of its own."""
+
     def is_meant(self) -> bool:
         """Whether it governs what the agent does now: one of them does."""
 
@@ -68,7 +73,8 @@ class AgentRun:
         self.dispatcher: Any = None  # told first: see dispatch.py
         self._followers: list[ref[Follower]] = []
         self.run: object = None  # an object of its own for the latest run
-        self._runs: dict[object, GeneratorType[Any, None, Any] | None] = {}  # those that are on, and their streams
+        self._runs: dict[object, ref[Generator[Any, None, None]] | None] = {}  # those that are on, and their streams
+        self._around: dict[object, list[tuple[Follower, Latch]]] = {}  # what the runs that each began in went on under
         self._is_followed = False  # whether anybody was told that one of them began
         self._marks = {
             "run": self,
@@ -114,11 +120,11 @@ class AgentRun:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         run = self._begin(str(kwargs.get("task", args[0] if args else "")))
-        with self._failing(run):
+        with self._failing(run), _within_handler():
             result = type(self.agent).run(self.agent, *args, **kwargs)
-        if isinstance(result, GeneratorType):
-            self._runs[run] = result
+        if isinstance(result, Generator):  # or what a subclass or a tracer has wrapped it in
             stream = self._streamed(result, run)
+            self._runs[run] = ref(stream)
             next(stream)  # begun, so that it ends the run even if it is closed or dropped before its first step
             return stream
         self._end(run)
@@ -173,9 +179,19 @@ class AgentRun:
     def _streamed(self, steps: Generator[Any, None, Any], run: object) -> Generator[Any, None, None]:
         with self._failing(run), closing(steps):
             yield None
+            thrown: BaseException | None = None
             with suppress(StopIteration):
                 while True:
-                    yield next(steps) if run in self._runs else steps.throw(self._superseded())
+                    thrown = thrown if run in self._runs else self._superseded()
+                    with _within_handler():
+                        step = next(steps) if thrown is None else steps.throw(thrown)
+                    thrown = None
+                    try:
+                        yield step
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001  # it is smolagents' to raise, after the step
+                        thrown = error
         self._end(run)
 
     def _superseded(self) -> HardenedError:
@@ -183,10 +199,11 @@ class AgentRun:
 
     def _begin(self, task: str) -> object:
         for earlier, steps in tuple(self._runs.items()):
-            if steps is not None and not steps.gi_running:  # given up half way
+            if steps is not None and not getattr(steps(), "gi_running", False):  # given up half way
                 self._end(earlier)
         self._is_followed = bool(self.followers) or (self.is_on and self._is_followed)
         self.run = run = object()
+        self._around[run] = [(one, one.latch) for one in self.followers] if self.is_on else []
         self._runs[run] = None
         try:
             for follower in self.followers:
@@ -214,8 +231,12 @@ class AgentRun:
         if run not in self._runs:
             return  # given up before
         del self._runs[run]
-        if self.is_on:
-            return  # it was a part of another one, or went on beside it
+        around = self._around.pop(run)
+        if self.is_on:  # it was a part of another one, or went on beside it
+            for follower, latch in around:
+                if follower in self.followers:
+                    follower.resume(latch)
+            return
         if self.dispatcher is not None:
             self.dispatcher.let_go()
         for follower in self.followers:
@@ -227,30 +248,46 @@ class AgentRun:
         ended a plan, or no step, is remembered, too.
         """
         if isinstance(error, RunStopped | AgentInterrupted):
-            self._remember(StoppedError(error) if isinstance(error, RunStopped) else error, error.reason)
+            self._remember(StoppedError(error) if isinstance(error, RunStopped) else error)
         if not isinstance(error, AgentError) or isinstance(error, AgentInterrupted) or not self.agent.interrupt_switch:
             return None
         for follower in self.followers:
             why = follower.ended()
             if why is not None and why.error is None:
                 made = AgentInterrupted(why.reason, self.agent.logger)
-                self._remember(made, why.reason)
+                self._remember(made)
                 follower.interrupted(made)
                 return made
         if not self.followers:
             self.refuse_left()
         return None
 
-    def _remember(self, error: AgentError, reason: str) -> None:
+    def _remember(self, error: AgentInterrupted | StoppedError) -> None:
         """The reason is in the memory of the step that it ended; or, where it ended none, in one of its own."""
         steps = self.agent.memory.steps
-        if not any(reason in str(getattr(step, "error", "")) for step in steps[-2:]):
+        if not any(error.is_told(step) for step in steps[-2:]):
             now = time.time()
             steps.append(ActionStep(step_number=self.agent.step_number, timing=Timing(now, now), error=error))
 
     def _refuse_copy(self, _protocol: object) -> NoReturn:
         """What `copy` and `pickle` call: a copy would run the original, with its tools."""
         raise ConfigError(f"{self._who} is governed and cannot be copied: make another agent, and govern it")
+
+
+@contextmanager
+def _within_handler() -> Iterator[None]:
+    """What is handled already where smolagents is called ends nothing of this run: it may begin in an `except`."""
+    token = _HANDLED.set(sys.exception())
+    try:
+        yield
+    finally:
+        _HANDLED.reset(token)
+
+
+def on_its_way() -> BaseException | None:
+    """What leaves the step that is over."""
+    found = sys.exception()
+    return None if found is _HANDLED.get() else found
 
 
 class AgentInterrupted(AgentError):  # type: ignore[misc]  # smolagents ships no types
@@ -260,6 +297,11 @@ class AgentInterrupted(AgentError):  # type: ignore[misc]  # smolagents ships no
         super().__init__(f"Agent interrupted: {reason}", logger)
         self.reason = reason
 
+    def is_told(self, step: MemoryStep) -> bool:
+        """Whether the step's memory has it: in these words, or in those of what did not begin any more."""
+        error = getattr(step, "error", None)
+        return error is not None and f"interrupted: {self.reason}" in str(error)
+
 
 class StoppedError(AgentError):  # type: ignore[misc]  # smolagents ships no types
     """What the memory of a stopped step holds; not raised, so it is not logged as an error of the agent."""
@@ -267,6 +309,11 @@ class StoppedError(AgentError):  # type: ignore[misc]  # smolagents ships no typ
     def __init__(self, stopped: RunStopped) -> None:
         Exception.__init__(self, stopped.reason)
         self.message = f"The run was stopped: {stopped.reason}"
+
+    def is_told(self, step: MemoryStep) -> bool:
+        """Whether the step's memory has it."""
+        error = getattr(step, "error", None)
+        return isinstance(error, StoppedError) and error.message == self.message
 
 
 def run_of(agent: MultiStepAgent) -> AgentRun:

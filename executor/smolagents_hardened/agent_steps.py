@@ -6,7 +6,6 @@ interrupt by itself ends a run only before its next step, of which there may be 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 from weakref import ref
@@ -15,7 +14,7 @@ from smolagents import ActionStep, MultiStepAgent, ToolCallingAgent
 from smolagents.memory import MemoryStep, PlanningStep
 from smolagents.utils import AgentError
 
-from smolagents_hardened.agent_run import AgentInterrupted, StoppedError, run_of
+from smolagents_hardened.agent_run import AgentInterrupted, StoppedError, on_its_way, run_of
 from smolagents_hardened.errors import AuditError, ConfigError, RunStopped
 from smolagents_hardened.governance.governor import Governor
 from smolagents_hardened.governance.latch import Ended, Latch, ended, is_in_force
@@ -87,6 +86,19 @@ class AgentSteps:
         """What was begun in it and goes on keeps the latch that it began under."""
         self._renew()
 
+    def resume(self, latch: Latch) -> None:
+        """What has ended the run within ends the one around it, too, and smolagents forgets an interrupt in between."""
+        inner = self.latch.ended
+        if inner is not None and inner.of_run:
+            latch.fail(inner.error) if inner.error is not None else latch.interrupt(inner.reason, of_run=True)
+        if self._begins:
+            self._governor.latch = latch
+        else:
+            self._own = latch
+        outer = latch.ended
+        if outer is not None and outer.of_run and outer.error is None:
+            type(self._agent).interrupt(self._agent)
+
     def step_is_over(self, step: MemoryStep) -> None:
         """Charge its tokens, and where it was the run's last one by force, say why and end the run."""
         if not isinstance(step, ActionStep | PlanningStep) or not self.is_meant():
@@ -133,17 +145,14 @@ class AgentSteps:
     def _end_run(self, step: ActionStep | PlanningStep, why: Ended) -> None:
         """Say why in the step's memory and in the trail, where what has cut the step short has not, and raise it."""
         error = why.error or AgentInterrupted(why.reason, self._agent.logger)
-        is_untold = isinstance(error, AgentError) and why.reason not in str(getattr(step, "error", ""))
+        is_untold = isinstance(error, AgentInterrupted) and not error.is_told(step)
         if isinstance(error, RunStopped) and isinstance(step, ActionStep):
             step.error = StoppedError(error)
             step.observations = "Execution logs:\n" + self.logs() if self.logs() else step.observations
         elif is_untold and isinstance(step, ActionStep):
             step.error = error
-        # On its way already, or a person's own way out. (What somebody handles far outside is seen here as well.)
-        on_its_way = sys.exception()
-        is_raised = on_its_way is not error and not isinstance(
-            on_its_way, KeyboardInterrupt | SystemExit | GeneratorExit
-        )
+        leaving = on_its_way()  # that error itself, or a person's own way out
+        is_raised = leaving is not error and not isinstance(leaving, KeyboardInterrupt | SystemExit | GeneratorExit)
         if is_raised:
             self._agent.memory.steps.append(step)  # as smolagents would do next
         if is_untold:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +118,68 @@ def test_an_interrupt_between_two_steps_keeps_its_reason(make_agent: MakeAgent, 
     assert "the user pressed stop" in " ".join(str(record.get("reason")) for record in trail.records())
 
 
+@pytest.mark.parametrize("when", ["never", "before", "within", "after"])
+@pytest.mark.parametrize("place", ["tool", "callback"])
+def test_an_interrupt_is_not_undone_by_a_run_within(place: str, when: str) -> None:
+    """Pressed before, in or after a run of the same agent within its run, it ends that run, with its reason."""
+    begun: list[str] = []
+
+    def again(now: str) -> str:
+        if now != place or begun:
+            return now
+        begun.append(now)
+        with suppress(AgentError):
+            if when == "before":
+                agent.interrupt("pressed")
+            inner = agent.run("a part", stream=True, reset=False)
+            next(inner)
+            if when == "within":
+                agent.interrupt("pressed")
+            list(inner)
+        if when == "after":
+            agent.interrupt("pressed")
+        return now
+
+    act = Act(again)
+    rounds = [[("act", {"text": "tool"})], *[OVER, [("act", {"text": "later"})], OVER] * 2]
+    agent = caller(*rounds, tools=(act,), step_callbacks=[lambda _step, agent=None: again("callback")])
+    with govern(agent):
+        if when == "never":
+            assert agent.run("go") == "over"
+        else:
+            with pytest.raises(AgentError, match="pressed"):
+                agent.run("go")
+    assert begun == [place]
+    assert act.got == (["tool", "later"] if when == "never" else ["tool"])
+
+
+@pytest.mark.parametrize("reason", ["enough", "No", "None", "did", "error"])
+@pytest.mark.parametrize("is_between", [True, False])
+@pytest.mark.parametrize("has_failed", [True, False])
+def test_a_reason_is_told_whatever_it_is(has_failed: bool, is_between: bool, reason: str) -> None:
+    """Once in memory and once on record, though it is a part of the step's own error, or of the word None."""
+
+    def does(text: str) -> str:
+        if not is_between:
+            agent.interrupt(reason)
+        if has_failed:
+            raise LookupError("an error, and enough of it: No, None did")
+        return text
+
+    agent = caller([("act", {"text": "x"})], OVER, tools=(Act(does),))
+    with govern(agent) as governed:
+        stream = agent.run("go", stream=True)
+        if is_between:
+            to_first_step(stream)
+            agent.interrupt(reason)
+        with pytest.raises(AgentError, match=f"interrupted: {reason}"):
+            list(stream)
+        told = [record["reason"] for record in governed.trail.records() if record["kind"] == "limit"]
+    errors = [str(step.error) for step in agent.memory.steps if isinstance(step, ActionStep)]
+    assert [f"interrupted: {reason}" in error for error in errors if "interrupted" in error] == [True]
+    assert [f"interrupted: {reason}" in one for one in told] == [True]
+
+
 @pytest.mark.parametrize("kind", ["code", "calls"])
 def test_a_stop_of_the_last_word_is_in_memory(make_agent: MakeAgent, kind: str) -> None:
     """A hook that stops the answer given when the steps are used up leaves its reason, as any stop does."""
@@ -215,6 +279,69 @@ def test_a_run_goes_on_around_another_one_of_its_agent(is_stream: bool, is_inter
     assert MARKS & vars(agent).keys() == set()
 
 
+@pytest.mark.parametrize("is_governed", [True, False])
+def test_what_is_thrown_into_a_stream_comes_out_of_it(is_governed: bool) -> None:
+    """As in smolagents the step that it ends comes first, and then the error itself; the run is over."""
+    agent = caller([("act", {"text": "x"})], OVER, tools=(Act(),))
+    if is_governed:
+        govern(agent)
+    stream = agent.run("go", stream=True)
+    next(stream)
+    assert isinstance(stream.throw(LookupError("mine")), ActionStep)
+    with pytest.raises(LookupError, match="mine"):
+        next(stream)
+    assert list(stream) == []
+    assert agent.run("again") == "over"
+
+
+class Traced(Generator[Any, None, None]):
+    """A stream as a tracer hands it on."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def send(self, value: None) -> Any:
+        return self.inner.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self.inner.throw(*error)
+
+
+class TracedCaller(ToolCallingAgent):  # type: ignore[misc]  # smolagents ships no types
+    """Its `run` wraps the stream."""
+
+    def run(self, *args: Any, **options: Any) -> Any:
+        return Traced(super().run(*args, **options)) if options.get("stream") else super().run(*args, **options)
+
+
+@pytest.mark.parametrize("what", ["nothing", "another run", "close", "interrupt"])
+def test_a_stream_that_is_wrapped_is_a_run_that_goes_on(what: str) -> None:
+    """It goes on around another run of its agent, and ends when its governor is closed or it is interrupted."""
+
+    def does(text: str) -> str:
+        if text == "1" and what == "another run":
+            agent.run("inner", reset=False)
+        return text
+
+    act = Act(does)
+    rounds = [[("act", {"text": "1"})], *([OVER] if what == "another run" else []), [("act", {"text": "2"})], OVER]
+    agent = TracedCaller([act], CallModel(*rounds), verbosity_level=0)
+    ends = {"close": (HardenedError, "was closed while"), "interrupt": (AgentError, "enough")}
+    with govern(agent) as governed:
+        stream = agent.run("go", stream=True)
+        to_first_step(stream)
+        if what == "close":
+            governed.close()
+        if what == "interrupt":
+            agent.interrupt("enough")
+        if what in ends:
+            with pytest.raises(ends[what][0], match=ends[what][1]):
+                list(stream)
+        else:
+            list(stream)
+    assert act.got == (["1"] if what in ends else ["1", "2"])
+
+
 @pytest.mark.parametrize("is_closed", [True, False])
 def test_a_stream_that_was_never_begun_is_over(make_agent: MakeAgent, is_closed: bool) -> None:
     """Closed or dropped before its first step, it keeps no interrupt for a snippet by hand, and nothing on its agent."""
@@ -287,6 +414,62 @@ def test_a_run_in_an_except_block_can_be_interrupted() -> None:
         except RunStopped:
             with pytest.raises(AgentError, match="the user pressed stop"):
                 agent.run("two", max_steps=1)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+@pytest.mark.parametrize("handled", [None, ValueError, KeyboardInterrupt, SystemExit])
+def test_a_run_in_an_except_block_can_be_stopped(handled: type[BaseException] | None, is_stream: bool) -> None:
+    """Whatever is handled where a run is begun or followed, it ends with the stop that an error beside it would hide."""
+    has_failed = threading.Event()
+
+    def fails(text: str) -> str:
+        has_failed.set()
+        raise LookupError(text)
+
+    def late(call: ToolCall) -> Decision:
+        if call.arguments.get("text") == "stop":
+            has_failed.wait(10)
+            time.sleep(0.2)  # until smolagents has seen that error
+        return stops(call)
+
+    act = Act(fails)
+    agent = caller([("act", {"text": "x"}), ("act", {"text": "stop"})], OVER, tools=(act,))
+
+    def follow() -> None:
+        with pytest.raises(RunStopped, match="enough"):
+            list(agent.run("go", stream=True)) if is_stream else agent.run("go")
+
+    with govern(agent, late):
+        if handled is None:
+            follow()
+        else:
+            try:
+                raise handled
+            except handled:
+                follow()
+    assert (len(agent.model.read), act.got) == (1, ["x"])
+
+
+@pytest.mark.parametrize("handled", [ValueError, KeyboardInterrupt])
+def test_a_run_in_an_except_block_ends_with_its_trail(
+    make_agent: MakeAgent, tmp_path: Path, handled: type[BaseException]
+) -> None:
+    """Its model is asked no more once the trail is broken."""
+    place = tmp_path / "audit.jsonl"
+
+    def cut(_call: ToolCall) -> Decision:
+        place.write_text("")
+        return Decision.allow()
+
+    agent = make_agent(CodeModel("touch('x')", "final_answer(1)"), (touch,), {"governance": cut, "audit": str(place)})
+    try:
+        raise handled
+    except handled:
+        with pytest.raises(AuditError):
+            agent.run("go")
+    with pytest.raises(AuditError):
+        agent.python_executor.close()
+    assert len(agent.model.read) == 1
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
