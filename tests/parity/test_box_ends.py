@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -59,8 +60,10 @@ def test_a_box_that_dies_between_two_runs(make_agent: MakeAgent, is_killed: bool
     model = CodeModel("x = 41\nfinal_answer(x)", "final_answer(x)", "final_answer(0)")
     agent = make_agent(model, (touch,))
     agent.run("go")
-    if is_killed:
-        agent.python_executor._keeper.session._box.kill()
+    if is_killed:  # by somebody else: what the host itself has killed did not die
+        box = agent.python_executor._keeper.session._box
+        box._signal(signal.SIGKILL)
+        assert until(lambda: box.cpu_s() is None, 5.0)
     assert agent.run("and on", reset=False) == (0 if is_killed else 41)
     assert [TOLD in read for read in model.read] == [False, False, True][: len(model.read)]
     assert ends(agent.python_executor) == ({"box_died"} if is_killed else set())
