@@ -13,6 +13,7 @@ from tests.governance.governed import bench, tool_call
 from tests.governance.test_policy_values import fits
 
 from smolagents_hardened.errors import ConfigError
+from smolagents_hardened.governance import spelling
 from smolagents_hardened.governance.call import ToolOutcome
 from smolagents_hardened.governance.leaves import UNSEEN
 from smolagents_hardened.governance.policy import Policy
@@ -178,17 +179,19 @@ def test_the_screen_withholds_what_it_cannot_bring_to_one_spelling(text: str) ->
 
 
 @pytest.mark.parametrize("condition", [{"when": {"x": {"equals": ["rm", "-rf", "/"]}}}, {"cel": "args.x[0] == 'rm'"}])
-def test_an_argument_is_spelled_once_for_all_rules(condition: dict[str, object]) -> None:
-    """Ten rules take not ten times as long, and what is too much in all of a list is doubt."""
-    long = ("\u332e" * 100 + "a") * 200
+def test_an_argument_is_spelled_once_for_all_rules(
+    condition: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rules look at it, each of its texts is normalised once; what is too much in all of it is doubt."""
+    normalised = list[str]()
+    monkeypatch.setattr(spelling, "normal", lambda text: normalised.append(text) or normal(text))
     rule = {"tool": "t", "effect": "deny", **condition}
 
-    def took_s(count: int, value: object) -> tuple[float, str]:
-        policy = Policy.from_mapping({"default": "allow", "rule": [rule] * count})
-        began = time.process_time()
-        verdict = policy.before_tool_call(tool_call("t", x=value)).verdict
-        return time.process_time() - began, verdict
+    def judge(rules: int, value: object) -> str:
+        policy = Policy.from_mapping({"default": "allow", "rule": [rule] * rules})
+        normalised.clear()
+        return policy.before_tool_call(tool_call("t", x=value)).verdict
 
-    assert took_s(10, ["ls", long])[0] < 5 * took_s(1, ["ls", long])[0]
-    assert took_s(1, ["ls", long])[1] == "allow"
-    assert took_s(1, ["ls", *[long] * 20])[1] == "deny"
+    assert (judge(10, ["ls", "Zürich", "Köln"]), normalised) == ("allow", ["Zürich", "Köln"])
+    assert (judge(1, ["ls", "Zürich"]), normalised) == ("allow", ["Zürich"])
+    assert judge(1, ["ls", *["\u332e" * 8_000] * 30]) == "deny"
